@@ -1,0 +1,96 @@
+"""What was done, what was refused and why, what it cost and what it won: the record that every front shows."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from pydantic import Field
+
+from coppice.records.request import Record, Request
+
+
+class Progress(Record):
+    """One step of a running job."""
+
+    step: str = Field(max_length=64, description="word of the pipeline's arrow: read, trace, score, ...")
+    fraction: float = Field(ge=0, le=1, description="share of the whole job that is done")
+    detail: str = Field(default="", max_length=500)
+
+
+class GroupReport(Record):
+    """One coupled set of channels: what was asked of it, what was done."""
+
+    name: str = Field(description="the layer that gives the group its name: its first producer")
+    layers: tuple[str, ...] = Field(description="every layer whose output channels belong to the group")
+    channels: int = Field(description="units before the cut")
+    asked: int = Field(description="units that `percent` means")
+    removed: int = Field(description="units removed")
+    reason: str | None = Field(default=None, description="why fewer were removed than asked")
+
+
+class FrozenReport(Record):
+    """Channels that no plan may remove, and why."""
+
+    layers: tuple[str, ...]
+    channels: int
+    reason: str
+
+
+class Check(StrEnum):
+    """How far a verification reached."""
+
+    EXACT = "exact"  # pruned == masked dense, to rounding
+    SHAPES = "shapes"  # a rule mixes channels statistically: equality can't hold; shapes and finiteness only
+    NONE = "none"  # nothing was removed, or no part of the model could be run
+
+
+class Verification(Record):
+    """The oracle's verdict: the dense model with the removed slots zeroed against the pruned model."""
+
+    check: Check
+    dtype: str = "float64"
+    max_relative_difference: float | None = None
+    tolerance: float | None = None
+    notes: tuple[str, ...] = ()
+
+
+class Cost(Record):
+    """What a model costs to keep and to run."""
+
+    parameters: int
+    bytes: int = Field(description="parameters and buffers as stored, in bytes")
+    macs: int = Field(description="multiply-accumulates of one sample")
+    latency_ms: float | None = Field(default=None, description="median of one sample, milliseconds, paired runs")
+    latency_spread_ms: float | None = Field(default=None, description="interquartile range, milliseconds")
+
+
+class Artifact(Record):
+    """One file of a result."""
+
+    name: str = Field(pattern=r"^[a-z_]{1,32}$", description="what `artifact=` asks for")
+    file: str = Field(pattern=r"^[A-Za-z0-9_.-]{1,128}$", description="file name in the result folder")
+    media_type: str = Field(default="application/octet-stream", max_length=100)
+
+
+class Report(Record):
+    """The whole account of one job."""
+
+    coppice: str
+    request: Request
+    versions: dict[str, str] = Field(default_factory=dict)
+    groups: tuple[GroupReport, ...] = ()
+    frozen: tuple[FrozenReport, ...] = ()
+    verification: Verification
+    before: Cost
+    after: Cost
+    summary: str = Field(description="the layer table of the pruned model: the status message when done")
+    notes: tuple[str, ...] = Field(default=(), description="what was left out, changed or could not be covered")
+    artifacts: tuple[Artifact, ...] = ()
+
+
+class Failure(Record):
+    """Why a job ended without a result: an error of `errors.py` as data."""
+
+    code: str = Field(max_length=64)
+    message: str = Field(max_length=8000)
+    field: str | None = Field(default=None, max_length=200)

@@ -1,0 +1,48 @@
+"""Every setting of the service, and the only reader of the environment."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field
+
+MIB = 1024 * 1024
+
+
+class Settings(BaseModel):
+    """Settings of one service; each is read from `COPPICE_<NAME>` when it is not given."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    data_dir: Path = Field(default=Path("coppice-data"), description="folder of the database, the uploads and results")
+    host: str = Field(default="127.0.0.1", description="address to listen on")
+    port: int = Field(default=8443, ge=0, le=65535, description="port to listen on")
+    tls: bool = Field(default=True, description="serve https")
+    tls_cert: Path | None = Field(default=None, description="certificate (PEM); self-signed when absent")
+    tls_key: Path | None = Field(default=None, description="private key (PEM) of tls_cert")
+    keys_required: bool | None = Field(default=None, description="ask for API keys; when unset, unless bound to loopback")
+    isolation: str = Field(default="bwrap", pattern="^(bwrap|none)$", description="sandbox of the jobs")
+    workers: int = Field(default=1, ge=0, le=64, description="worker processes that `serve` starts")
+    warm: int = Field(default=1, ge=0, le=16, description="sandboxes started ahead per worker")
+    max_upload_bytes: int = Field(default=4096 * MIB, gt=0, description="largest upload, all parts together, bytes")
+    retention_seconds: int = Field(default=43_200, gt=0, description="how long a result stays downloadable, seconds")
+    job_memory_bytes: int = Field(default=4096 * MIB, gt=0, description="address space of one job, bytes")
+    job_seconds: int = Field(default=900, gt=0, description="wall-clock limit of one job, seconds")
+    job_cpu_seconds: int = Field(default=900, gt=0, description="CPU limit of one job, seconds")
+    job_output_bytes: int = Field(default=4096 * MIB, gt=0, description="largest file that a job may write, bytes")
+    job_processes: int = Field(default=64, gt=0, description="processes and threads of one job")
+    max_attempts: int = Field(default=3, gt=0, description="starts of one job before it is given up")
+
+
+def load(environment: Mapping[str, str] | None = None, **given: object) -> Settings:
+    """Settings from the arguments that are not None, else from the environment, else the defaults."""
+    source = os.environ if environment is None else environment
+    values: dict[str, object] = {
+        name: source[f"COPPICE_{name.upper()}"]
+        for name in Settings.model_fields
+        if f"COPPICE_{name.upper()}" in source
+    }
+    values |= {name: value for name, value in given.items() if value is not None}
+    return Settings.model_validate(values)

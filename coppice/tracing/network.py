@@ -1,0 +1,40 @@
+"""A model as the engine sees it, whatever framework wrote it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import nn
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layer:
+    """One layer under the name that its user gave it."""
+
+    name: str
+    path: str  # of the submodule, as in `module.get_submodule(path)`
+    kind: str  # class name to show: Conv2d, BatchNormalization, ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Network:
+    """A module that runs in torch, one batch for it, and its layers in the order of the user's own listing.
+
+    The tensors of a network are the named parameters and buffers of `module`. A Keras model is a module too: the
+    interpreter's, with one submodule per Keras layer and the arrays of the file as its parameters, in Keras' layout.
+    """
+
+    module: nn.Module
+    inputs: tuple[torch.Tensor, ...]
+    layers: tuple[Layer, ...]
+    notes: tuple[str, ...] = ()
+
+
+@runtime_checkable
+class Resizable(Protocol):
+    """A module that keeps sizes elsewhere than in torch's own attributes and must follow its sliced tensors."""
+
+    def resized(self) -> None:
+        """Bring everything that states a size into agreement with the tensors as they now are."""
