@@ -1,0 +1,34 @@
+"""The seam between the pipeline and a file format: what every format gives and takes.
+
+Here is the Protocol only. Which format answers for which upload is the table in `coppice.formats`; each format's own
+module reads, writes and reloads.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+from torch import nn
+
+from coppice.records.plan import Plan
+from coppice.records.report import Artifact, Report
+from coppice.tracing.network import Network
+
+
+class Source(Protocol):
+    """An upload that was read: a network for the engine, and the way back to the user's own kind of file."""
+
+    @property
+    def network(self) -> Network:
+        """The model as the engine sees it, in evaluation mode."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What `write` left out and why, a sentence each, for the report; empty until `write` has run."""
+
+    def write(self, pruned: nn.Module, plan: Plan, report: Report, out: Path) -> tuple[Artifact, ...]:
+        """Write the result into the folder `out`; the first artifact is named "model"."""
+
+    def reload(self, pruned: nn.Module, artifacts: tuple[Artifact, ...], out: Path) -> None:
+        """Load every loadable artifact in a clean process and compare its outputs; raises ReloadFailed."""
