@@ -1,0 +1,10 @@
+"""Files in and out of the service, under keys that are checked before they are used.
+
+Here: `Storage` (put, get, fetch, delete), the keys and what a stored file is. Not here: who may read which file
+(`jobs.desk`), and HTTP.
+"""
+
+from coppice.storage.keys import job_prefixes, result_key, safe_name, upload_key
+from coppice.storage.store import Download, Storage, StoredFile
+
+__all__ = ["Download", "Storage", "StoredFile", "job_prefixes", "result_key", "safe_name", "upload_key"]
