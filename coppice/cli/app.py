@@ -1,0 +1,30 @@
+"""The table of commands."""
+
+from __future__ import annotations
+
+import typer
+
+from coppice.cli.doctor import doctor
+from coppice.cli.inspect import inspect
+from coppice.cli.keys import keys
+from coppice.cli.prune import prune
+from coppice.cli.serve import serve
+
+app = typer.Typer(
+    name="coppice",
+    help="Remove whole channels from PyTorch and Keras models, exactly.",
+    no_args_is_help=True,
+    add_completion=False,
+    # A failure of the user's files is told by its message (`output.reported`); a traceback is left for our own faults.
+    pretty_exceptions_enable=False,
+)
+app.command()(prune)
+app.command()(inspect)
+app.command()(serve)
+app.command()(doctor)
+app.add_typer(keys, name="keys")
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    app()

@@ -1,0 +1,39 @@
+"""`coppice doctor`: whether this machine can run the service, and what is missing."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import PackageNotFoundError, version
+
+from rich.console import Console
+from rich.markup import escape
+
+from coppice.cli import output
+from coppice.cli.serve import read_settings
+
+#: What is installed decides what can be done: (package, what it is for).
+PACKAGES = (
+    ("coppice", ""),
+    ("torch", "the engine"),
+    ("h5py", "Keras files"),
+    ("onnx", "the artifact `onnx`; extra: onnx"),
+    ("torchvision", "sample DataLoaders over its datasets; extra: server"),
+    ("fastapi", "the service; extra: server"),
+    ("dbos", "the service; extra: server"),
+)
+
+
+def doctor() -> None:
+    """Say what is installed and whether jobs can be isolated; ends with 69 when they can't."""
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(f"Python {platform.python_version()} on {platform.platform()}")
+    for package, purpose in PACKAGES:
+        try:
+            found = version(package)
+        except PackageNotFoundError:
+            found = "[yellow]not installed[/]"
+        console.print(f"{package:<12} {found:<12} {escape(purpose)}")
+    with output.reported():
+        from coppice import sandbox
+
+        console.print(f"isolation    {escape(sandbox.describe(read_settings()))}")

@@ -1,0 +1,127 @@
+"""What the commands print: tables for people, JSON for programs, failures for both.
+
+Results go to standard output, everything else to standard error, so that `--json` can be piped.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import typer
+from pydantic import BaseModel
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as ProgressBar
+from rich.table import Table
+
+from coppice.errors import CoppiceError
+from coppice.records.report import Cost, FrozenReport, GroupReport, Inspection, Progress, Report
+
+
+@contextmanager
+def reported(*, as_json: bool = False) -> Iterator[None]:
+    """Turn a CoppiceError into its message, on standard error or as JSON, and its exit code."""
+    try:
+        yield
+    except CoppiceError as error:
+        if as_json:
+            print_json(error.as_dict())
+        else:
+            field = f" ({error.field})" if error.field else ""
+            message = f"[bold red]error:[/] {escape(error.message)}\n[dim]{error.code}{escape(field)}[/]"
+            Console(stderr=True).print(message, soft_wrap=True)
+        raise typer.Exit(error.exit_code) from error
+
+
+def print_json(value: BaseModel | dict[str, object]) -> None:
+    """One JSON document on standard output."""
+    typer.echo(
+        value.model_dump_json(indent=2) if isinstance(value, BaseModel) else json.dumps(value, indent=2, default=str)
+    )
+
+
+@contextmanager
+def progress_bar() -> Iterator[Callable[[Progress], None]]:
+    """A bar on standard error that follows a job's progress and goes away when the job ends."""
+    columns = TextColumn("{task.description:<9}"), BarColumn(), TextColumn("{task.fields[detail]}"), TimeElapsedColumn()
+    with ProgressBar(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("start", total=1.0, detail="")
+
+        def show(progress: Progress) -> None:
+            bar.update(task, completed=progress.fraction, description=progress.step, detail=escape(progress.detail))
+
+        yield show
+
+
+def print_report(report: Report, written: str) -> None:
+    """What was cut, what was not and why, and what it won."""
+    console = Console()
+    console.print(_groups(report.groups))
+    _print_frozen(console, report.frozen)
+    console.print(_costs(report.before, report.after))
+    _print_notes(console, (*report.notes, *report.verification.notes))
+    console.print(f"check    {_verdict(report)}", soft_wrap=True)
+    console.print(f"written  {escape(written)}", soft_wrap=True)
+
+
+def print_inspection(inspection: Inspection) -> None:
+    """What could be cut, and what can't and why."""
+    console = Console()
+    console.print(_groups(inspection.groups))
+    _print_frozen(console, inspection.frozen)
+    _print_notes(console, inspection.notes)
+
+
+def _groups(groups: tuple[GroupReport, ...]) -> Table:
+    table = Table("group", "layers", "channels", "removed", "why not more", title="can be pruned", title_justify="left")
+    for name in ("channels", "removed"):
+        table.columns[[str(column.header) for column in table.columns].index(name)].justify = "right"
+    for group in groups:
+        layers = ", ".join(group.layers)
+        table.add_row(
+            escape(group.name), escape(layers), str(group.channels), str(group.removed), escape(group.reason or "")
+        )
+    return table
+
+
+def _print_frozen(console: Console, frozen: tuple[FrozenReport, ...]) -> None:
+    if not frozen:
+        return
+    table = Table("layers", "channels", "reason", title="stays whole", title_justify="left")
+    for entry in frozen:
+        table.add_row(escape(", ".join(entry.layers)), str(entry.channels), escape(entry.reason))
+    console.print(table)
+
+
+def _costs(before: Cost, after: Cost) -> Table:
+    table = Table("", "before", "after", "kept", title="cost", title_justify="left")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for label, old, new in (
+        ("parameters", before.parameters, after.parameters),
+        ("bytes", before.bytes, after.bytes),
+        ("multiply-accumulates", before.macs, after.macs),
+    ):
+        table.add_row(label, f"{old:,}", f"{new:,}", f"{new / old:.1%}" if old else "")
+    if before.latency_ms and after.latency_ms:
+        old_ms, new_ms = before.latency_ms, after.latency_ms
+        table.add_row("latency of one sample, ms", f"{old_ms:.2f}", f"{new_ms:.2f}", f"{new_ms / old_ms:.1%}")
+    return table
+
+
+def _print_notes(console: Console, notes: tuple[str, ...]) -> None:
+    for note in notes:
+        console.print(f"note     {escape(note)}", soft_wrap=True)
+
+
+def _verdict(report: Report) -> str:
+    found = report.verification
+    if found.max_relative_difference is None:
+        return f"{found.check}"
+    return (
+        f"{found.check}: pruned against masked original, {found.dtype}, "
+        f"largest relative difference {found.max_relative_difference:.1e}"
+    )

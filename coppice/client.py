@@ -1,0 +1,163 @@
+"""A client of the service: the calls of the HTTP contract, typed, with the service's failures as our own errors.
+
+Used by `coppice prune --server`; usable by itself:
+
+    client = Client("https://127.0.0.1:8443", verify=False)
+    report = client.run(request, files, out, print)
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+from pydantic import ValidationError
+
+from coppice.errors import BY_CODE, CoppiceError, JobCrashed, ServiceUnavailable
+from coppice.records.report import Progress, Report
+from coppice.records.request import Part, Request
+
+#: Seconds between two looks at a job: short at first, for the small models; then gentle to the server.
+FIRST_PAUSE, LONGEST_PAUSE = 0.2, 2.0
+
+#: The status numbers of the contract.
+DONE, QUEUED, RUNNING = 0, 1, 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """One answer of `/api/status/`."""
+
+    number: int
+    message: str
+    progress: Progress | None = None
+
+
+class Client:
+    """One service, one key."""
+
+    def __init__(
+        self, url: str, *, client_id: str | None = None, client_secret: str | None = None, verify: bool = True
+    ) -> None:
+        headers = {"X-IBM-Client-Id": client_id, "X-IBM-Client-Secret": client_secret}
+        self._url = url
+        self._http = httpx.Client(
+            base_url=url.rstrip("/") + "/api/",
+            headers={name: value for name, value in headers.items() if value is not None},
+            transport=httpx.HTTPTransport(verify=verify, retries=3),
+            # An upload waits for the server's disk, so writes have no limit of their own.
+            timeout=httpx.Timeout(60, write=None),
+        )
+
+    def run(
+        self, request: Request, files: Mapping[Part, Path], out: Path, progress: Callable[[Progress], None]
+    ) -> Report:
+        """Submit, wait, download every artifact into `out`: the pipeline's own signature, elsewhere."""
+        progress(Progress(step="upload", fraction=0))
+        txid = self.submit(request, files)
+        self.wait(txid, progress)
+        report = self.report(txid)
+        for artifact in report.artifacts:
+            progress(Progress(step="download", fraction=1, detail=artifact.file))
+            self.download(txid, out / artifact.file, artifact=artifact.name)
+        return report
+
+    def submit(self, request: Request, files: Mapping[Part, Path]) -> str:
+        """Send a job; returns its transaction id."""
+        given: dict[str, Any] = {
+            "percent": request.percent,
+            "ommitted": ",".join(request.omit),
+            "criterion": request.criterion,
+            "seed": request.seed,
+            "model_name": request.model_name,
+            "input_size": None if request.input_size is None else ",".join(map(str, request.input_size)),
+        }
+        with ExitStack() as stack:
+            parts = [
+                (part.value, (request.files[part], stack.enter_context(path.open("rb"))))
+                for part, path in files.items()
+            ]
+            parameters = {name: value for name, value in given.items() if value is not None}
+            body = self._json("POST", f"{request.framework.value}_prune", params=parameters, files=parts)
+        return str(body["txid"])
+
+    def status(self, txid: str) -> Status:
+        """Where the job stands; raises the job's own error when it has failed."""
+        body = self._json("GET", "status/", params={"txid": txid})
+        number = int(body["status"])
+        if number < 0:
+            raise _error(body, JobCrashed)
+        progress = body.get("progress")
+        return Status(
+            number=number,
+            message=str(body.get("message", "")),
+            progress=Progress.model_validate(progress) if progress else None,
+        )
+
+    def wait(self, txid: str, progress: Callable[[Progress], None]) -> Status:
+        """Look until the job is done; raises the job's own error when it fails."""
+        pause = FIRST_PAUSE
+        while (status := self.status(txid)).number != DONE:
+            step = "queued" if status.number == QUEUED else "running"
+            progress(status.progress or Progress(step=step, fraction=0, detail=status.message[:500]))
+            time.sleep(pause)
+            pause = min(pause * 1.5, LONGEST_PAUSE)
+        return status
+
+    def report(self, txid: str) -> Report:
+        """The account of a finished job."""
+        with self._answer("GET", "download", params={"txid": txid, "artifact": "report"}) as answer:
+            answer.read()
+            try:
+                return Report.model_validate_json(answer.content)
+            except ValidationError as e:
+                raise ServiceUnavailable(f"{self._url} gave a report of another version of Coppice: {e}") from e
+
+    def download(self, txid: str, path: Path, *, artifact: str = "model") -> None:
+        """Stream one artifact of a finished job to a file."""
+        with (
+            self._answer("GET", "download", params={"txid": txid, "artifact": artifact}) as answer,
+            path.open("wb") as file,
+        ):
+            for chunk in answer.iter_bytes():
+                file.write(chunk)
+
+    def _json(self, method: str, path: str, **given: Any) -> dict[str, Any]:
+        with self._answer(method, path, **given) as answer:
+            answer.read()
+            return _body(answer)
+
+    @contextmanager
+    def _answer(self, method: str, path: str, **given: Any) -> Iterator[httpx.Response]:
+        """One call; raises the service's failure as the error that it was there."""
+        try:
+            with self._http.stream(method, path, **given) as answer:
+                if answer.is_error:
+                    answer.read()
+                    raise _error(_body(answer), ServiceUnavailable)
+                yield answer
+        except httpx.HTTPError as e:
+            hint = " For a self-signed certificate use --insecure." if "CERTIFICATE_VERIFY" in str(e) else ""
+            raise ServiceUnavailable(f"{self._url} can't be reached: {e}.{hint}") from e
+
+
+def _body(answer: httpx.Response) -> dict[str, Any]:
+    try:
+        body = answer.json()
+    except ValueError as e:
+        raise ServiceUnavailable(
+            f"{answer.request.url.copy_with(query=None)} answered {answer.status_code} and no JSON. Is it Coppice?"
+        ) from e
+    if not isinstance(body, dict):
+        raise ServiceUnavailable(f"{answer.request.url.copy_with(query=None)} answered no JSON object. Is it Coppice?")
+    return body
+
+
+def _error(body: Mapping[str, Any], otherwise: type[CoppiceError]) -> CoppiceError:
+    kind = BY_CODE.get(str(body.get("code")), otherwise)
+    return kind(str(body.get("message", "no message")), field=body.get("field"))
