@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from ipaddress import ip_address
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -22,7 +23,7 @@ class Settings(BaseModel):
     tls: bool = Field(default=True, description="serve https")
     tls_cert: Path | None = Field(default=None, description="certificate (PEM); self-signed when absent")
     tls_key: Path | None = Field(default=None, description="private key (PEM) of tls_cert")
-    keys_required: bool | None = Field(default=None, description="ask for API keys; when unset, unless bound to loopback")
+    keys_required: bool | None = Field(default=None, description="ask for API keys; unset: unless on loopback only")
     isolation: str = Field(default="bwrap", pattern="^(bwrap|none)$", description="sandbox of the jobs")
     workers: int = Field(default=1, ge=0, le=64, description="worker processes that `serve` starts")
     warm: int = Field(default=1, ge=0, le=16, description="sandboxes started ahead per worker")
@@ -35,14 +36,32 @@ class Settings(BaseModel):
     job_processes: int = Field(default=64, gt=0, description="processes and threads of one job")
     max_attempts: int = Field(default=3, gt=0, description="starts of one job before it is given up")
 
+    @property
+    def loopback_only(self) -> bool:
+        """Whether nothing but this machine can reach the service."""
+        if self.host == "localhost":
+            return True
+        try:
+            return ip_address(self.host).is_loopback
+        except ValueError:  # a host name: it may resolve to anything
+            return False
+
+    @property
+    def asks_for_keys(self) -> bool:
+        """Whether a call needs an API key."""
+        return not self.loopback_only if self.keys_required is None else self.keys_required
+
+    def environment(self) -> dict[str, str]:
+        """The variables from which `load` makes these settings again, in another process."""
+        given = {name: value for name, value in self if value is not None}
+        return {f"COPPICE_{name.upper()}": str(value) for name, value in given.items()}
+
 
 def load(environment: Mapping[str, str] | None = None, **given: object) -> Settings:
     """Settings from the arguments that are not None, else from the environment, else the defaults."""
     source = os.environ if environment is None else environment
     values: dict[str, object] = {
-        name: source[f"COPPICE_{name.upper()}"]
-        for name in Settings.model_fields
-        if f"COPPICE_{name.upper()}" in source
+        name: source[f"COPPICE_{name.upper()}"] for name in Settings.model_fields if f"COPPICE_{name.upper()}" in source
     }
     values |= {name: value for name, value in given.items() if value is not None}
     return Settings.model_validate(values)

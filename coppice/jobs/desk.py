@@ -63,7 +63,7 @@ class Desk:
         standing = self._queue.standing(txid)
         if standing is not None and standing.state is JobState.CANCELLED:
             with Session(self._engine) as session, session.begin():
-                queries.end_cancelled(session, txid, standing.ended or datetime.now(UTC))
+                queries.note_end(session, txid, standing.ended or datetime.now(UTC))
 
     def _shown(self, row: JobRow, standing: Standing) -> Job:
         state, ended = standing.state, None

@@ -34,9 +34,9 @@ def begin_attempt(session: Session, txid: str) -> JobRow | None:
     )
 
 
-def hand_back_attempt(session: Session, txid: str, attempt: int) -> bool:
-    """Don't hold a start against a job: the service was stopped, the job did nothing wrong."""
-    return _changed(session, _running(txid, attempt).values(handed_back=JobRow.handed_back + 1, progress=None))
+def hand_back_attempt(session: Session, txid: str) -> bool:
+    """Don't count the last start of a job that has not ended."""
+    return _changed(session, _unfinished(txid).values(handed_back=JobRow.handed_back + 1, progress=None))
 
 
 def save_progress(session: Session, txid: str, attempt: int, progress: Progress) -> bool:
@@ -67,10 +67,9 @@ def fail(session: Session, txid: str, attempt: int, *, finished: datetime, failu
     return _changed(session, _running(txid, attempt).values(finished=finished, failure=failure.model_dump(mode="json")))
 
 
-def end_cancelled(session: Session, txid: str, finished: datetime) -> bool:
-    """Note when a cancelled job ended, so that its files go in time; no attempt can publish after that."""
-    unfinished = update(JobRow).where(JobRow.txid == txid, JobRow.finished.is_(None))
-    return _changed(session, unfinished.values(finished=finished))
+def note_end(session: Session, txid: str, finished: datetime) -> bool:
+    """Note when the queue ended a job, as by cancelling it; no attempt publishes after that."""
+    return _changed(session, _unfinished(txid).values(finished=finished))
 
 
 def past_retention(session: Session, cutoff: datetime) -> list[str]:
@@ -109,8 +108,12 @@ def revoke_key(session: Session, client_id: str, when: datetime) -> bool:
     return _changed(session, in_force.values(revoked=when))
 
 
+def _unfinished(txid: str) -> Any:
+    return update(JobRow).where(JobRow.txid == txid, JobRow.finished.is_(None))
+
+
 def _running(txid: str, attempt: int) -> Any:
-    return update(JobRow).where(JobRow.txid == txid, JobRow.attempts == attempt, JobRow.finished.is_(None))
+    return _unfinished(txid).where(JobRow.attempts == attempt)
 
 
 def _changed(session: Session, statement: Any) -> bool:

@@ -44,7 +44,7 @@ _STATUS = sa.table("workflow_status", sa.column("workflow_uuid"), sa.column("que
 
 
 class JobFailedError(Exception):
-    """Tells the queue that a job ended without a result; the reason is in the job's row."""
+    """Tells the queue that a job ended without a result; the job's row says why."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,8 +127,8 @@ class Queue:
 async def work(engine: sa.Engine, slot: int, run: Callable[[str], Awaitable[None]]) -> None:
     """Take jobs one by one and run them on this event loop, until the process ends.
 
-    `run` gets the transaction id. It returns when the job has a result, raises JobFailedError when it has a failure, and
-    is cancelled when the job is.
+    `run` gets the transaction id. It returns when the job has a result, raises JobFailedError when it has a failure,
+    and is cancelled when the job is.
     """
     config: DBOSConfig = {
         "name": _APPLICATION,
