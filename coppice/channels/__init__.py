@@ -1,0 +1,10 @@
+"""Channels as labels: one integer per position of every axis of every tensor.
+
+Here are the ledger in which a trace writes what belongs together, and the groups that come of it. Nothing here knows
+of tensors' values or of any framework: numpy and scipy only.
+"""
+
+from coppice.channels.groups import Channels, Frozen, Group, Slots
+from coppice.channels.ledger import FIXED, Axes, Labels, Ledger, Role
+
+__all__ = ["FIXED", "Axes", "Channels", "Frozen", "Group", "Labels", "Ledger", "Role", "Slots"]

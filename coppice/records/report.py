@@ -94,3 +94,11 @@ class Failure(Record):
     code: str = Field(max_length=64)
     message: str = Field(max_length=8000)
     field: str | None = Field(default=None, max_length=200)
+
+
+class Inspection(Record):
+    """What could be pruned and what can't, before anything is cut."""
+
+    groups: tuple[GroupReport, ...] = ()
+    frozen: tuple[FrozenReport, ...] = ()
+    notes: tuple[str, ...] = ()

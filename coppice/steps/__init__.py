@@ -1,0 +1,1 @@
+"""The words of the pipeline's arrow, one file each. A step takes values and returns new ones."""

@@ -1,0 +1,116 @@
+"""The ledger of a trace: which positions are one unit, which stay, and why.
+
+>>> ledger = Ledger()
+>>> (out, _), (_, into) = ledger.declare("a.weight", (4, 3)), ledger.declare("b.weight", (2, 4))
+>>> ledger.use("a.weight"), ledger.use("b.weight")
+(None, None)
+>>> ledger.produces(out)
+>>> ledger.contract(out, into)
+>>> [group.axes for group in ledger.settle().groups]
+[(('a.weight', 0), ('b.weight', 1))]
+"""
+
+from __future__ import annotations
+
+from enum import IntFlag
+
+import numpy as np
+from numpy.typing import NDArray
+
+from coppice.channels.groups import Channels, settle
+
+#: One label per position of an axis; FIXED marks a position that no plan removes.
+Labels = NDArray[np.int64]
+#: The labels of a whole tensor, one vector per axis.
+Axes = tuple[Labels, ...]
+
+FIXED = 0
+
+
+class Role(IntFlag):
+    """What an operation does with a position of a weight."""
+
+    NONE = 0
+    PRODUCES = 1  # the position makes a channel: an output filter
+    CONSUMES = 2  # the position reads a channel: an input slice
+
+
+class Ledger:
+    """Collects ties, fixes and roles during a trace; `settle` turns them into groups.
+
+    `where` names the operation at work, for reasons; the tracer sets it before each rule.
+    """
+
+    def __init__(self) -> None:
+        self.where = ""
+        self._next = 1
+        self._slots: list[tuple[str, int, int, int]] = []  # tensor, axis, first label, length
+        self._ties: list[tuple[Labels, Labels]] = []
+        self._fixes: list[tuple[Labels, str]] = []
+        self._roles: list[tuple[Labels, Role]] = []
+        self._mixes: list[tuple[Labels, str]] = []
+        self._outputs: list[tuple[Labels, str]] = []
+        self._used: set[str] = set()
+
+    def declare(self, tensor: str, shape: tuple[int, ...]) -> Axes:
+        """Fresh labels for every axis of a stored tensor: its slots."""
+        axes = []
+        for axis, length in enumerate(shape):
+            self._slots.append((tensor, axis, self._next, length))
+            axes.append(self.fresh(length))
+        return tuple(axes)
+
+    def fresh(self, length: int) -> Labels:
+        """Labels that are bound to no stored tensor: positions that may follow whatever they are tied to."""
+        labels = np.arange(self._next, self._next + length, dtype=np.int64)
+        self._next += length
+        return labels
+
+    def use(self, tensor: str) -> None:
+        """Note that an operation has read the tensor."""
+        self._used.add(tensor)
+
+    def tie(self, a: Labels, b: Labels) -> None:
+        """Positions `a[i]` and `b[i]` go together or stay together; both have the same length."""
+        if a is b or np.array_equal(a, b):
+            return
+        self._stay(a[b == FIXED], f"combined with a fixed position in {self.where}")
+        self._stay(b[a == FIXED], f"combined with a fixed position in {self.where}")
+        free = (a != FIXED) & (b != FIXED)
+        self._ties.append((a[free], b[free]))
+
+    def fix(self, labels: Labels, reason: str) -> None:
+        """These positions stay; the reason is shown to the user, followed by where it arose."""
+        self._stay(labels, f"{reason} ({self.where})" if self.where else reason)
+
+    def output(self, labels: Labels) -> None:
+        """The positions leave the model: they stay, and of all reasons this is the one that is told."""
+        self._outputs.append((labels[labels != FIXED], "output of the model"))
+
+    def _stay(self, labels: Labels, reason: str) -> None:
+        labels = labels[labels != FIXED]
+        if labels.size:
+            self._fixes.append((labels, reason))
+
+    def contract(self, a: Labels, b: Labels) -> None:
+        """The positions are multiplied and summed: tied, and consumed on both sides."""
+        self.tie(a, b)
+        self._roles += [(a, Role.CONSUMES), (b, Role.CONSUMES)]
+
+    def produces(self, labels: Labels) -> None:
+        """The positions are output filters of a contraction."""
+        self._roles.append((labels, Role.PRODUCES))
+
+    def mixes(self, labels: Labels, reason: str) -> None:
+        """A statistic runs over these positions, so that removing some changes what the others become."""
+        self._mixes.append((labels, reason))
+
+    def settle(self) -> Channels:
+        """The units and groups that follow from everything noted so far."""
+        unused = [slot for slot in self._slots if slot[0] not in self._used]
+        fixes = (
+            self._outputs
+            + self._fixes
+            + [(np.arange(first, first + length), "not used by the forward pass") for _, _, first, length in unused]
+        )
+        return settle(self._next, self._slots, self._ties, fixes, self._roles, self._mixes)

@@ -1,0 +1,19 @@
+"""Sum of absolute weights of a unit's filters (Li et al., Pruning Filters for Efficient ConvNets, ICLR 2017, step 1 of
+section 3.1; arXiv 1608.08710), over all filters where several layers produce the same channel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from coppice.channels import Group
+from coppice.criteria.filters import summed
+
+
+def l1(group: Group, tensors: Mapping[str, torch.Tensor], _: np.random.Generator) -> NDArray[np.float64]:
+    """Scores of shape (group.size,); needs no data."""
+    return summed(group, tensors, torch.abs)

@@ -1,0 +1,149 @@
+"""The heart: a model flows through in one direction.
+
+read -> trace -> score -> plan -> apply -> verify -> write -> reload -> measure
+"""
+
+from __future__ import annotations
+
+import platform
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from coppice import rules
+from coppice.channels import Group
+from coppice.errors import NothingToPrune
+from coppice.formats import open_upload
+from coppice.records.plan import Plan
+from coppice.records.report import Artifact, FrozenReport, GroupReport, Inspection, Progress, Report, Verification
+from coppice.records.request import Part, Request
+from coppice.steps import account
+from coppice.steps.make_plan import keeps_output
+from coppice.steps.measure import measure
+from coppice.steps.score import score
+from coppice.steps.search import largest_cut
+from coppice.steps.summary import summary
+from coppice.tracing import Network, trace
+from coppice.version import __version__
+
+Tell = Callable[[Progress], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pruned:
+    """A cut model with its account, before anything is written."""
+
+    module: nn.Module
+    plan: Plan
+    groups: tuple[GroupReport, ...]
+    frozen: tuple[FrozenReport, ...]
+    verification: Verification
+    notes: tuple[str, ...]
+
+
+def run(request: Request, files: Mapping[Part, Path], out: Path, progress: Tell) -> Report:
+    """Prune the uploaded model and write every artifact into `out`; raises a CoppiceError that says what to do.
+
+    Nothing is returned that was not verified, written, loaded back in a clean process and compared.
+    """
+    progress(Progress(step="read", fraction=0.0))
+    source = open_upload(request, files)
+    pruned = prune(source.network, request, progress)
+    progress(Progress(step="measure", fraction=0.6))
+    before, after = measure(source.network, pruned.module)
+    report = Report(
+        coppice=__version__,
+        request=request,
+        versions=versions(),
+        groups=pruned.groups,
+        frozen=pruned.frozen,
+        verification=pruned.verification,
+        before=before,
+        after=after,
+        summary=summary(source.network, pruned.module),
+        notes=pruned.notes,
+    )
+    progress(Progress(step="write", fraction=0.7))
+    artifacts = source.write(pruned.module, pruned.plan, report, out)
+    progress(Progress(step="reload", fraction=0.85))
+    source.reload(pruned.module, artifacts, out)
+    return _with_bundle(report, artifacts, out)
+
+
+def inspect(request: Request, files: Mapping[Part, Path], progress: Tell) -> Inspection:
+    """The groups that could be pruned and the channels that can't, with reasons; nothing is pruned."""
+    progress(Progress(step="read", fraction=0.0))
+    network = open_upload(request, files).network
+    progress(Progress(step="trace", fraction=0.5))
+    channels, names = trace(network, rules.rule_of).channels, account.Names(network)
+    kept = _omitted(channels.groups, names, request.omit)
+    return Inspection(
+        groups=account.groups(channels, names, request.percent, range(len(channels.groups)), kept),
+        frozen=account.frozen(channels, names),
+        notes=network.notes,
+    )
+
+
+def prune(network: Network, request: Request, progress: Tell) -> Pruned:
+    """Trace, score, plan, apply and verify: the largest cut within the request that equals the masked original.
+
+    Raises NothingToPrune when channels were asked to go and none may, with the reasons.
+    """
+    progress(Progress(step="trace", fraction=0.1))
+    traced, names = trace(network, rules.rule_of), account.Names(network)
+    channels = traced.channels
+    reasons = _omitted(channels.groups, names, request.omit)
+    progress(Progress(step="score", fraction=0.25))
+    tensors = {**dict(network.module.named_parameters()), **dict(network.module.named_buffers())}
+    scores = score(channels, tensors, request.criterion, request.seed)
+    progress(Progress(step="verify", fraction=0.3))
+    candidates = [number for number in range(len(channels.groups)) if number not in reasons]
+    cut, refused = largest_cut(network, traced, scores, request.percent, candidates)
+    reasons |= refused
+    groups = account.groups(channels, names, request.percent, cut.groups, reasons)
+    frozen = account.frozen(channels, names)
+    if request.percent and not any(group.removed for group in groups):
+        raise NothingToPrune(_why_nothing(request.percent, groups, frozen))
+    return Pruned(
+        module=cut.module,
+        plan=cut.plan,
+        groups=groups,
+        frozen=frozen,
+        verification=cut.verification,
+        notes=network.notes,
+    )
+
+
+def versions() -> dict[str, str]:
+    """The versions that a result depends on."""
+    return {"python": platform.python_version(), "torch": str(torch.__version__), "numpy": np.__version__}
+
+
+def _omitted(groups: Sequence[Group], names: account.Names, omit: Sequence[str]) -> dict[int, str]:
+    tensors = names.omitted(omit)
+    return {number: "omitted by the request" for number, group in enumerate(groups) if keeps_output(group, tensors)}
+
+
+def _why_nothing(percent: float, groups: Sequence[GroupReport], frozen: Sequence[FrozenReport]) -> str:
+    reasons = [
+        f"{group.name}: {group.reason or f'{group.channels} channels, {percent:g} of them rounds to none'}"
+        for group in groups
+    ]
+    reasons += [f"{', '.join(entry.layers)}: {entry.reason}" for entry in frozen]
+    return "No channel of this model can be removed. " + "; ".join(reasons[:12]) + "."
+
+
+def _with_bundle(report: Report, artifacts: tuple[Artifact, ...], out: Path) -> Report:
+    account_file = Artifact(name="report", file="report.json", media_type="application/json")
+    bundle = Artifact(name="bundle", file="bundle.zip", media_type="application/zip")
+    complete = report.model_copy(update={"artifacts": (*artifacts, account_file, bundle)})
+    (out / account_file.file).write_text(complete.model_dump_json(indent=2))
+    with zipfile.ZipFile(out / bundle.file, "w") as archive:  # stored: weights do not compress
+        for artifact in (*artifacts, account_file):
+            archive.write(out / artifact.file, artifact.file)
+    return complete

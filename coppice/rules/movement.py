@@ -1,0 +1,225 @@
+"""Operators that only move data: run the operator itself on integer labels and read the axes back.
+
+For every labelled axis of the input, the labels are spread over the tensor's shape (without copying), the operator
+moves them, and each axis of the output is asked which labels lie along it. Reshapes are run on the axes that they
+really regroup, so that large spatial axes cost nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+
+import numpy as np
+import torch
+
+from coppice.channels import FIXED, Axes, Labels
+from coppice.tracing.call import Call, Rule, fixed
+from coppice.tracing.tracer import refuse
+
+#: Moves one integer tensor as the operator does; gives its outputs.
+Move = Callable[[torch.Tensor], Sequence[torch.Tensor]]
+
+#: Inner axes up to this size are taken for spatial blocks (pixel shuffle by hand: 2, 3, 4), not for head widths.
+SMALL_BLOCK = 4
+
+
+def moved(call: Call) -> Sequence[Axes]:
+    """Any operator with one tensor argument that copies, drops or repeats positions."""
+    name = next(name for name, value in call.arguments.items() if isinstance(value, torch.Tensor))
+    rest = {key: value for key, value in call.arguments.items() if key != name}
+
+    def move(labels: torch.Tensor) -> Sequence[torch.Tensor]:
+        result = call.op(**{name: labels}, **rest)
+        return [result] if isinstance(result, torch.Tensor) else list(result)
+
+    return read_back(call, call.axes(name), move, [tuple(output.shape) for output in call.outputs], largest)
+
+
+def read_back(
+    call: Call, axes: Axes, move: Move, shapes: Sequence[Sequence[int]], carrier: Callable[[Sequence[int]], int]
+) -> list[Axes]:
+    """Move the labels of each axis; give the axes of each output.
+
+    Labels that lie along several output axes (a split axis) are carried by one of them, which `carrier` chooses among
+    their sizes; the others stay fixed and what must remain rectangular is tied.
+    """
+    results = [list(fixed(shape)) for shape in shapes]
+    for axis, labels in enumerate(axes):
+        if not labels.any():
+            continue
+        spread = torch.from_numpy(labels).reshape([-1 if a == axis else 1 for a in range(len(axes))])
+        outputs = [_without_repeats(out.numpy()) for out in move(spread.expand([length.size for length in axes]))]
+        seen = np.unique(np.concatenate([out.ravel() for out in outputs])) if outputs else np.zeros(0)
+        if np.setdiff1d(labels, seen).size:
+            call.ledger.fix(labels, "cut at a position that the code names")
+        for result, moved_labels in zip(results, outputs, strict=True):
+            _assign(call, result, moved_labels, carrier)
+    return [tuple(result) for result in results]
+
+
+def _without_repeats(labels: Labels) -> Labels:
+    """One position of every axis along which nothing changes because its stride is 0."""
+    return labels[tuple(slice(0, 1) if stride == 0 else slice(None) for stride in labels.strides)]
+
+
+def _assign(call: Call, result: list[Labels], labels: Labels, carrier: Callable[[Sequence[int]], int]) -> None:
+    along = [axis for axis in range(labels.ndim) if labels.shape[axis] > 1 and _varies(labels, axis)]
+    if not along:
+        call.ledger.fix(labels.ravel()[:1], "all positions of an axis are one unit")
+        return
+    chosen = along[carrier([labels.shape[axis] for axis in along])]
+    by_position = np.moveaxis(labels, chosen, -1).reshape(-1, labels.shape[chosen])
+    line = by_position[0].copy()
+    if len(along) > 1:
+        distinct = np.unique(by_position, axis=0)
+        call.ledger.tie(np.tile(line, len(distinct)), distinct.ravel())
+    if result[chosen].any():
+        call.ledger.fix(result[chosen], "two pruned axes merged into one")
+        if not line.any():
+            return
+    result[chosen] = line
+
+
+def _varies(labels: Labels, axis: int) -> bool:
+    first = labels.take([0], axis=axis)
+    return bool((labels != first).any())
+
+
+def largest(sizes: Sequence[int]) -> int:
+    """The largest of the axes that a split gives; of equals the first."""
+    return int(np.argmax(sizes))
+
+
+def innermost(sizes: Sequence[int]) -> int:
+    """The last of the axes that a split gives (the width of a head), unless it is a small spatial block."""
+    return len(sizes) - 1 if sizes[-1] > SMALL_BLOCK else int(np.argmax(sizes))
+
+
+def reshaped(call: Call) -> Sequence[Axes]:
+    """view, reshape, flatten: run on each run of axes that the shapes regroup."""
+    axes, shape = call.axes("self"), tuple(call.outputs[0].shape)
+    if 0 in shape:
+        return [fixed(shape)]
+    result: list[Labels] = []
+    for before, after in segments(tuple(labels.size for labels in axes), shape):
+        part, target = axes[before], shape[after]
+        if len(part) == 1 and len(target) == 1:
+            result += part
+        else:
+            result += read_back(call, part, lambda t, to=target: [t.reshape(to)], [target], innermost)[0]
+    return [tuple(result)]
+
+
+def segments(before: Sequence[int], after: Sequence[int]) -> list[tuple[slice, slice]]:
+    """The shortest runs of axes whose sizes multiply to the same number on both sides.
+
+    >>> segments((2, 64, 7, 7), (2, 3136))
+    [(slice(0, 1, None), slice(0, 1, None)), (slice(1, 4, None), slice(1, 2, None))]
+    """
+    ends = [(0, 0)]
+    i = j = 0
+    left = right = 1
+    while i < len(before) or j < len(after):
+        if (left <= right and i < len(before)) or j == len(after):
+            left, i = left * before[i], i + 1
+        else:
+            right, j = right * after[j], j + 1
+        if left == right and i > ends[-1][0] and j > ends[-1][1]:
+            ends.append((i, j))
+            left = right = 1
+    if ends[-1] != (i, j):  # trailing axes of size 1 belong to the last run
+        ends[-1] = (i, j)
+    return [(slice(a, c), slice(b, d)) for (a, b), (c, d) in pairwise(ends)] or [(slice(0, i), slice(0, j))]
+
+
+def expanded(call: Call) -> Sequence[Axes]:
+    """expand: a stretched axis holds one value, so its positions are free to follow what they meet."""
+    axes, shape = call.axes("self"), call.outputs[0].shape
+    result: list[Labels] = []
+    for place, length in enumerate(shape):
+        source = place - (len(shape) - len(axes))
+        if source >= 0 and axes[source].size == length:
+            result.append(axes[source])
+            continue
+        if source >= 0:
+            call.ledger.fix(axes[source], "a single position spread over an axis")
+        result.append(call.ledger.fresh(length))
+    return [tuple(result)]
+
+
+def pieces(call: Call) -> Sequence[Axes]:
+    """split, chunk: the pieces stay equally wide, so position i of each is one unit; unequal pieces are fixed."""
+    axes = moved(call)
+    dim = call["dim"] % len(axes[0])
+    for piece in axes[1:]:
+        if piece[dim].size == axes[0][dim].size:
+            call.ledger.tie(axes[0][dim], piece[dim])
+        else:
+            call.ledger.fix(np.concatenate([axes[0][dim], piece[dim]]), "split into unequal pieces")
+    return axes
+
+
+def shuffled(call: Call) -> Sequence[Axes]:
+    """channel_shuffle: the groups stay equally wide, so position i of each is one unit."""
+    channels = call.axes("self")[1]
+    by_group = channels.reshape(call["groups"], -1)
+    for other in by_group[1:]:
+        call.ledger.tie(by_group[0], other)
+    return moved(call)
+
+
+def strided(call: Call) -> Sequence[Axes]:
+    """as_strided: only another memory layout of the same shape passes."""
+    axes = call.axes("self")
+    if tuple(labels.size for labels in axes) != tuple(call.outputs[0].shape):
+        return refuse(call)
+    return [axes]
+
+
+def rolled(call: Call) -> Sequence[Axes]:
+    """roll: the distance counts positions, so a rolled axis is fixed."""
+    axes = call.axes("self")
+    dims = [d % len(axes) for d in call["dims"]] or range(len(axes))
+    for dim in dims:
+        call.ledger.fix(axes[dim], "rolled by a number of positions")
+    return [tuple(np.full_like(x, FIXED) if a in dims else x for a, x in enumerate(axes))]
+
+
+RULES: dict[str, Rule] = {
+    **dict.fromkeys(("aten::view", "aten::_unsafe_view", "aten::reshape", "aten::_reshape_alias"), reshaped),
+    **dict.fromkeys(("aten::expand", "aten::expand_as"), expanded),
+    **dict.fromkeys(
+        (
+            "aten::split",
+            "aten::split_with_sizes",
+            "aten::chunk",
+            "aten::split_copy",
+            "aten::split_with_sizes_copy",
+        ),
+        pieces,
+    ),
+    **dict.fromkeys(("aten::channel_shuffle", "aten::native_channel_shuffle"), shuffled),
+    "aten::as_strided": strided,
+    "aten::roll": rolled,
+    **dict.fromkeys(
+        (
+            "aten::diagonal",
+            "aten::flip",
+            "aten::im2col",
+            "aten::permute",
+            "aten::pixel_shuffle",
+            "aten::pixel_unshuffle",
+            "aten::repeat",
+            "aten::select",
+            "aten::slice",
+            "aten::squeeze",
+            "aten::t",
+            "aten::transpose",
+            "aten::unbind",
+            "aten::unfold",
+            "aten::unsqueeze",
+        ),
+        moved,
+    ),
+}

@@ -1,0 +1,88 @@
+"""The words of the report for groups and frozen channels, and the layers that a user may name."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
+
+from coppice.channels import Channels, Group
+from coppice.errors import UnknownLayer
+from coppice.records.report import FrozenReport, GroupReport
+from coppice.steps.make_plan import share
+from coppice.tracing import Network
+
+#: Names listed in an error before it says "and N more".
+LISTED = 60
+
+
+class Names:
+    """From stored tensors to the layers that own them, under the names that the user gave them."""
+
+    def __init__(self, network: Network) -> None:
+        self.layers = network.layers
+        self._by_path = {layer.path: layer.name for layer in network.layers}
+        stored = [*dict(network.module.named_parameters()), *dict(network.module.named_buffers())]
+        self._tensors = {name: name.rpartition(".")[0] for name in stored}
+
+    def layer_of(self, tensor: str) -> str:
+        """Name of the layer that owns a tensor; a tensor of the model itself is its own name."""
+        path = self._tensors[tensor]
+        return self._by_path.get(path) or (path if path else tensor)
+
+    def producers(self, group: Group) -> tuple[str, ...]:
+        """The layers that make a group's channels, in the model's order."""
+        return tuple(dict.fromkeys(self.layer_of(tensor) for tensor, _ in group.producers))
+
+    def omitted(self, names: Iterable[str]) -> set[str]:
+        """The tensors of the layers that the names, prefixes and globs mean; raises UnknownLayer."""
+        tensors: set[str] = set()
+        for name in names:
+            paths = [layer.path for layer in self.layers if _means(name, layer.name)]
+            if not paths:
+                raise UnknownLayer(self._unknown(name), field="ommitted")
+            tensors |= {
+                tensor
+                for tensor, owner in self._tensors.items()
+                if any(owner == path or owner.startswith(f"{path}.") for path in paths)
+            }
+        return tensors
+
+    def _unknown(self, name: str) -> str:
+        names = [layer.name for layer in self.layers if layer.name]
+        close = get_close_matches(name, names, n=1)
+        hint = f" Did you mean {close[0]!r}?" if close else ""
+        more = f", and {len(names) - LISTED} more" if len(names) > LISTED else ""
+        return f"The model has no layer {name!r}.{hint} It has: {', '.join(names[:LISTED])}{more}."
+
+
+def _means(pattern: str, name: str) -> bool:
+    return pattern == name or name.startswith((f"{pattern}.", f"{pattern}/")) or fnmatchcase(name, pattern)
+
+
+def groups(
+    channels: Channels, names: Names, percent: float, cut: Collection[int], reasons: Mapping[int, str]
+) -> tuple[GroupReport, ...]:
+    """One line per group: what `percent` means for it, what was removed, and why less than that."""
+    lines = []
+    for number, group in enumerate(channels.groups):
+        layers, asked = names.producers(group), share(group.size, percent)
+        lines.append(
+            GroupReport(
+                name=layers[0],
+                layers=layers,
+                channels=group.size,
+                asked=asked,
+                removed=asked if number in cut else 0,
+                reason=reasons.get(number),
+            )
+        )
+    return tuple(lines)
+
+
+def frozen(channels: Channels, names: Names) -> tuple[FrozenReport, ...]:
+    """The channels that no plan may remove, by layer and reason."""
+    return tuple(
+        FrozenReport(layers=(names.layer_of(entry.axis[0]),), channels=entry.count, reason=entry.reason)
+        for entry in channels.frozen
+    )

@@ -1,0 +1,62 @@
+"""apply: a smaller copy of the model, cut as the plan says; and the masked copy, the oracle's other side."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import nn
+
+from coppice.records.plan import Plan
+from coppice.steps.follow import follow
+
+
+def apply(module: nn.Module, plan: Plan) -> nn.Module:
+    """A copy of `module` whose tensors hold only what the plan keeps; sizes that its layers state follow.
+
+    The module given is left untouched. A tensor that is stored under several names stays one tensor.
+    """
+    pruned = copy.deepcopy(module)
+    done: dict[torch.Tensor, torch.Tensor] = {}
+    by_tensor = {named: plan.kept[name] for name, named in _stored(pruned).items() if name in plan.kept}
+    touched = []
+    for part in pruned.modules():
+        for tensors in (part._parameters, part._buffers):
+            for name, tensor in tensors.items():
+                if tensor is None or tensor not in by_tensor:
+                    continue
+                if tensor not in done:
+                    done[tensor] = _sliced(tensor, by_tensor[tensor])
+                tensors[name] = done[tensor]
+                touched.append(part)
+    for part in dict.fromkeys(touched):
+        follow(part)
+    if touched:
+        follow(pruned)
+    return pruned
+
+
+def masked(module: nn.Module, plan: Plan) -> nn.Module:
+    """A copy of `module` of full size in which exactly the positions that the plan removes are zero."""
+    dense = copy.deepcopy(module)
+    with torch.no_grad():
+        for name, tensor in _stored(dense).items():
+            for axis, kept in plan.kept.get(name, {}).items():
+                gone = torch.ones(tensor.shape[axis], dtype=torch.bool)
+                gone[list(kept)] = False
+                tensor[(slice(None),) * axis + (gone,)] = 0
+    return dense
+
+
+def _stored(module: nn.Module) -> dict[str, torch.Tensor]:
+    return {**dict(module.named_parameters()), **dict(module.named_buffers())}
+
+
+def _sliced(tensor: torch.Tensor, axes: dict[int, tuple[int, ...]]) -> torch.Tensor:
+    data = tensor.detach()
+    for axis, kept in axes.items():
+        data = data.index_select(axis, torch.tensor(kept, device=data.device))
+    data = data.clone(memory_format=torch.contiguous_format)
+    if isinstance(tensor, nn.Parameter):
+        return nn.Parameter(data, requires_grad=tensor.requires_grad)
+    return data

@@ -1,0 +1,48 @@
+"""make_plan: from scores to the plan, which says of every tensor what is kept."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterable
+from decimal import Decimal
+
+import numpy as np
+
+from coppice.channels import Channels, Group
+from coppice.records.plan import Plan
+from coppice.steps.score import Scores
+
+
+def share(channels: int, percent: float) -> int:
+    """The nearest whole number of `percent` times the channels; a tie keeps the channel; never all of them.
+
+    >>> share(32, 0.4), share(5, 0.5), share(1, 0.9), share(10, 0.35)
+    (13, 2, 0, 3)
+    """
+    # Decimal of the shortest text: 0.35 * 10 is a tie for the user who wrote 0.35, whatever its binary neighbour is.
+    exact = Decimal(str(percent)) * channels
+    return max(0, min(math.ceil(exact - Decimal("0.5")), channels - 1))
+
+
+def make_plan(channels: Channels, scores: Scores, percent: float, cut: Iterable[int]) -> Plan:
+    """Remove `percent` of the units of every group whose number is in `cut`; the lowest scores go."""
+    removed: dict[tuple[str, int], set[int]] = {}
+    for number in cut:
+        group = channels.groups[number]
+        count = share(group.size, percent)
+        if not count:
+            continue
+        going = np.zeros(group.size, dtype=bool)
+        going[np.argsort(scores[number], kind="stable")[:count]] = True
+        for axis, slots in group.slots.items():
+            removed.setdefault(axis, set()).update(slots.position[going[slots.unit]].tolist())
+    kept: dict[str, dict[int, tuple[int, ...]]] = {}
+    for (tensor, axis), positions in removed.items():
+        stays = tuple(i for i in range(channels.sizes[tensor, axis]) if i not in positions)
+        kept.setdefault(tensor, {})[axis] = stays
+    return Plan(kept=kept)
+
+
+def keeps_output(group: Group, tensors: Collection[str]) -> bool:
+    """Whether omitting the layers that own `tensors` keeps the group: they make its channels, not only read them."""
+    return any(name in tensors and (slots.produces or not slots.consumes) for (name, _), slots in group.slots.items())

@@ -1,0 +1,111 @@
+"""verify: the oracle. Zero in the dense model exactly what the plan removes; the pruned model must give the same.
+
+Where a rule mixes channels statistically (layer norm, group norm) equality can't hold; the caller says so with
+`exact=False`, and shapes and finiteness are checked.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils._pytree import tree_flatten, tree_map_only
+
+from coppice.errors import CoppiceError, VerificationFailed
+from coppice.records.plan import Plan
+from coppice.records.report import Check, Verification
+from coppice.steps.apply import masked
+from coppice.tracing import Network, forward
+
+#: Largest |difference| over largest |output|. Float64 rounding over some hundred layers stays far below the first;
+#: the second is what float32 leaves.
+TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-5}
+
+#: Above this many parameters the doubled copies would not fit a job's memory, so the check runs in float32.
+FLOAT64_PARAMETERS = 60_000_000
+
+
+def verify(network: Network, pruned: nn.Module, plan: Plan, *, exact: bool) -> Verification:
+    """Compare the masked dense model with the pruned one on `network.inputs`; raises VerificationFailed.
+
+    Runs in float64, or in float32 where the model is too large or its code insists on float32.
+    """
+    if not plan:
+        return Verification(check=Check.NONE, notes=("nothing was removed",))
+    if not exact:
+        shapes(network.module, pruned, network.inputs)
+        return Verification(check=Check.SHAPES, dtype="float32")
+    dense = masked(network.module, plan)
+    if sum(p.numel() for p in dense.parameters()) <= FLOAT64_PARAMETERS:
+        try:
+            return _compare(dense.double(), _double(pruned), _as(network.inputs, torch.float64), torch.float64)
+        except VerificationFailed:
+            raise
+        except CoppiceError:
+            # The code mixes in tensors of a fixed float32; the model itself ran before, in its own precision.
+            dense = masked(network.module, plan)
+    return _compare(dense.float(), pruned, _as(network.inputs, torch.float32), torch.float32)
+
+
+def shapes(module: nn.Module, pruned: nn.Module, inputs: Sequence[torch.Tensor]) -> None:
+    """Both run, with outputs of the same structure and shapes, finite where the dense ones are."""
+    expected, found = _leaves(forward(module, inputs)), _leaves(forward(pruned, inputs))
+    for want, got in _paired(expected, found):
+        if torch.isfinite(want).all() and not torch.isfinite(got).all():
+            raise VerificationFailed("The pruned model gives values that are not finite where the original's are.")
+
+
+def difference(expected: Any, found: Any) -> float:
+    """Largest |difference| over largest |expected|, over all outputs; raises VerificationFailed when shapes differ."""
+    worst = 0.0
+    for want, got in _paired(_leaves(expected), _leaves(found)):
+        if not want.is_floating_point() and not want.is_complex():
+            worst = max(worst, 0.0 if torch.equal(want, got) else math.inf)
+        elif want.numel():
+            scale = max(want.abs().max().item(), torch.finfo(torch.float32).tiny)
+            worst = max(worst, (want - got).abs().max().item() / scale)
+        if math.isnan(worst):
+            raise VerificationFailed(
+                "The model gives NaN on the example input, so nothing can be verified. Send a trained model whose "
+                "outputs are finite."
+            )
+    return worst
+
+
+def _compare(dense: nn.Module, pruned: nn.Module, inputs: Sequence[torch.Tensor], dtype: torch.dtype) -> Verification:
+    worst, tolerance = difference(forward(dense, inputs), forward(pruned, inputs)), TOLERANCE[dtype]
+    if worst > tolerance:
+        raise VerificationFailed(
+            f"The pruned model differs from the masked original by {worst:.1e} relative; {tolerance:.0e} is allowed."
+        )
+    return Verification(
+        check=Check.EXACT,
+        dtype=str(dtype).removeprefix("torch."),
+        max_relative_difference=worst,
+        tolerance=tolerance,
+    )
+
+
+def _double(module: nn.Module) -> nn.Module:
+    # A plan that removes nothing masks nothing: the plain copy.
+    return masked(module, Plan()).double()
+
+
+def _as(inputs: Sequence[torch.Tensor], dtype: torch.dtype) -> tuple[torch.Tensor, ...]:
+    return tuple(tree_map_only(torch.Tensor, lambda t: t.to(dtype) if t.is_floating_point() else t, tuple(inputs)))
+
+
+def _leaves(outputs: Any) -> list[torch.Tensor]:
+    return [leaf for leaf in tree_flatten(outputs)[0] if isinstance(leaf, torch.Tensor)]
+
+
+def _paired(expected: Sequence[torch.Tensor], found: Sequence[torch.Tensor]) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    if [t.shape for t in expected] != [t.shape for t in found]:
+        raise VerificationFailed(
+            f"The pruned model's outputs have shapes {[tuple(t.shape) for t in found]}, "
+            f"the original's {[tuple(t.shape) for t in expected]}."
+        )
+    return list(zip(expected, found, strict=True))

@@ -1,0 +1,190 @@
+"""The tracer: a TorchDispatchMode around a forward pass that carries labels from operator to operator.
+
+It decides nothing about any operator: the table of rules does. An operator without a rule fixes what it touches.
+"""
+
+from __future__ import annotations
+
+import copy
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.weak import WeakTensorKeyDictionary
+
+from coppice.channels import Axes, Channels, Ledger
+from coppice.errors import ForwardFailed
+from coppice.tracing.call import Call, Rule, bind, fixed
+from coppice.tracing.network import Network
+
+#: Finds the rule of an operator, or None.
+RuleOf = Callable[[torch._ops.OpOverload], Rule | None]
+
+
+class Tracer(TorchDispatchMode):
+    """Labels every tensor that an operator makes while the mode is active."""
+
+    def __init__(self, ledger: Ledger, rule_of: RuleOf, stored: Mapping[str, torch.Tensor]) -> None:
+        super().__init__()
+        self.ledger = ledger
+        self.path: list[str] = []  # the modules at work, outermost first
+        self._rule_of = rule_of
+        self._axes = WeakTensorKeyDictionary()
+        self._names = WeakTensorKeyDictionary()
+        for name, tensor in stored.items():
+            if tensor not in self._axes:  # a tensor stored under two names is one tensor with one set of labels
+                self._axes[tensor] = ledger.declare(name, tuple(tensor.shape))
+                self._names[tensor] = name
+
+    def labels(self, tensor: torch.Tensor) -> Axes:
+        """The labels of a tensor; one that no traced operator made is fixed."""
+        if (name := self._names.get(tensor)) is not None:
+            self.ledger.use(name)
+        known: Axes | None = self._axes.get(tensor)
+        return fixed(tensor.shape) if known is None else known
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        outputs = [leaf for leaf in tree_leaves(result) if isinstance(leaf, torch.Tensor)]
+        where = self.path[-1] if self.path else ""
+        self.ledger.where = f"{func._schema.name} at {where}" if where else func._schema.name
+        call = Call(
+            op=func,
+            arguments=bind(func, args, kwargs or {}),
+            outputs=outputs,
+            ledger=self.ledger,
+            labels=self.labels,
+        )
+        rule = self._rule_of(func) or refuse
+        for output, axes in zip(outputs, rule(call), strict=True):
+            self._axes[output] = axes
+        return result
+
+
+def refuse(call: Call) -> Sequence[Axes]:
+    """The rule of operators that have none: everything that they touch stays, with the operator's name as the reason."""
+    reason = call.arguments.get("reason") or f"no rule for {call.op.name()}"
+    for tensor in call.tensors():
+        for labels in call.labels(tensor):
+            call.ledger.fix(labels, str(reason))
+    return [fixed(output.shape) for output in call.outputs]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Traced:
+    """The channels of a model, and whether its forward pass also runs in training mode on the example input."""
+
+    channels: Channels
+    trains: bool
+
+
+def trace(network: Network, rule_of: RuleOf) -> Traced:
+    """Label one forward pass in evaluation and, where it runs, one in training, and settle the groups.
+
+    Both passes write into one ledger, so that parts which only training runs (auxiliary heads) bind what they touch.
+    Parameters and buffers are left as they were. Raises ForwardFailed when the evaluation pass raises.
+    """
+    module = network.module
+    ledger = Ledger()
+    stored = {**dict(module.named_parameters()), **dict(module.named_buffers())}
+    tracer = Tracer(ledger, rule_of, stored)
+    _watch(tracer, module, network.inputs)
+    trains = True
+    try:
+        with training(module):
+            _watch(tracer, module, network.inputs)
+    except ForwardFailed:
+        trains = False
+    return Traced(channels=ledger.settle(), trains=trains)
+
+
+def forward(module: nn.Module, inputs: Sequence[torch.Tensor]) -> Any:
+    """One forward pass without gradients; raises ForwardFailed with the last lines of the user's own traceback."""
+    try:
+        with torch.no_grad():
+            return module(*inputs)
+    except Exception as e:
+        if isinstance(e, MemoryError) or "can't allocate memory" in str(e):
+            raise MemoryError(str(e)) from e
+        shapes = ", ".join(str(tuple(tensor.shape)) for tensor in inputs)
+        raise ForwardFailed(f"The model's forward raised on an input of shape {shapes}: {blame(e)}") from e
+
+
+def blame(error: BaseException) -> str:
+    """The error in one line, with the innermost line of code outside of torch that led to it."""
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if "torch" not in Path(frame.filename).parts and "coppice" not in Path(frame.filename).parts
+    ]
+    text = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+    if not frames:
+        return text
+    last = frames[-1]
+    return f"{text} ({Path(last.filename).name}, line {last.lineno}, in {last.name}: {last.line})"
+
+
+def _watch(tracer: Tracer, module: nn.Module, inputs: Sequence[torch.Tensor]) -> None:
+    names = {id(part): name for name, part in module.named_modules()}
+
+    def enter(part: nn.Module, _: Any) -> None:
+        tracer.path.append(names.get(id(part), ""))
+
+    def leave(*_: Any) -> None:
+        tracer.path.pop()
+
+    hooks = [register_module_forward_pre_hook(enter), register_module_forward_hook(leave, always_call=True)]
+    try:
+        # oneDNN's fused recurrent layers and fused attention hide what they are made of.
+        with (
+            _without_onednn(),
+            torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH),
+            tracer,
+        ):
+            outputs = forward(module, inputs)
+    finally:
+        tracer.path.clear()
+        for hook in hooks:
+            hook.remove()
+    for leaf in tree_leaves(outputs):
+        if isinstance(leaf, torch.Tensor):
+            for labels in tracer.labels(leaf):
+                tracer.ledger.output(labels)
+
+
+@contextmanager
+def _without_onednn() -> Iterator[None]:
+    # torch.backends.mkldnn.flags would also set TF32, which warns on machines without an Intel GPU.
+    before = torch._C._get_mkldnn_enabled()
+    torch._C._set_mkldnn_enabled(False)
+    try:
+        yield
+    finally:
+        torch._C._set_mkldnn_enabled(before)
+
+
+@contextmanager
+def training(module: nn.Module) -> Iterator[None]:
+    """Training mode for a while; modes, buffers and the random state come back as they were."""
+    modes = {part: part.training for part in module.modules()}
+    buffers = {name: copy.deepcopy(buffer) for name, buffer in module.named_buffers()}
+    try:
+        with torch.random.fork_rng(devices=[]):
+            module.train()
+            yield
+    finally:
+        for part, mode in modes.items():
+            part.training = mode
+        with torch.no_grad():
+            for name, buffer in module.named_buffers():
+                buffer.copy_(buffers[name])
