@@ -25,7 +25,7 @@ serve: setup    ## start the service on https://127.0.0.1:8443, data in .data/
 	@scripts/serve
 
 reference: setup  ## write docs/reference/ from the code
-	@.venv/bin/python scripts/reference
+	@.venv/bin/python -m docs.generate
 
 test-dialects: setup  ## set up other TensorFlow and Keras versions (gigabytes), run what needs them
 	@scripts/test-dialects

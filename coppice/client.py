@@ -2,8 +2,8 @@
 
 Used by `coppice prune --server`; usable by itself:
 
-    client = Client("https://127.0.0.1:8443", verify=False)
-    report = client.run(request, files, out, print)
+    with Client("https://127.0.0.1:8443", verify=False) as client:
+        report = client.run(request, files, out, print)
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import httpx
 from pydantic import ValidationError
@@ -53,6 +53,12 @@ class Client:
             # An upload waits for the server's disk, so writes have no limit of their own.
             timeout=httpx.Timeout(60, write=None),
         )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._http.close()
 
     def run(
         self, request: Request, files: Mapping[Part, Path], out: Path, progress: Callable[[Progress], None]

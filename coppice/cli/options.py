@@ -16,7 +16,10 @@ from coppice.errors import ParameterMissing, UnknownFormat
 from coppice.records.request import Framework, Part, Request, parse_input_size, parse_omit, parse_percent
 
 File = Annotated[
-    Path, typer.Argument(help="the model: .pth or .pt (a state dict), .h5, .keras, or a SavedModel (folder or .zip)")
+    Path,
+    typer.Argument(
+        help="the model: .pth, .pt or .safetensors (a state dict), .h5, .keras, or a SavedModel (folder or .zip)"
+    ),
 ]
 Percent = Annotated[str, typer.Option(help="fraction of the channels of every group to remove, e.g. 0.4")]
 Omit = Annotated[
@@ -34,6 +37,7 @@ Json = Annotated[bool, typer.Option("--json", help="print one JSON document, als
 KINDS: dict[str, tuple[Framework, Part]] = {
     ".pth": (Framework.PYTORCH, Part.WEIGHTS),
     ".pt": (Framework.PYTORCH, Part.WEIGHTS),
+    ".safetensors": (Framework.PYTORCH, Part.WEIGHTS),
     ".h5": (Framework.KERAS, Part.MODEL),
     ".hdf5": (Framework.KERAS, Part.MODEL),
     ".keras": (Framework.KERAS, Part.MODEL),

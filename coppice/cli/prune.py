@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
 
@@ -63,13 +64,15 @@ def prune(
     )
     with output.reported(as_json=as_json), options.request_of(arguments) as (request, files):
         _check_suffix(request, files, out)
-        run: Run = local.prune
-        if server is not None:
-            run = Client(server, client_id=client_id, client_secret=client_secret, verify=not insecure).run
-        with tempfile.TemporaryDirectory(prefix="coppice-") as scratch:
+        with ExitStack() as stack:
+            run: Run = local.prune
+            if server is not None:
+                client = Client(server, client_id=client_id, client_secret=client_secret, verify=not insecure)
+                run = stack.enter_context(client).run
+            scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="coppice-")))
             with output.progress_bar() as progress:
-                report = run(request, files, Path(scratch), progress)
-            written = _deliver(report, Path(scratch), out)
+                report = run(request, files, scratch, progress)
+            written = _deliver(report, scratch, out)
         if as_json:
             output.print_json(report)
         else:
