@@ -80,8 +80,8 @@ def settle(
     reason_of = _first_reason(unit_of, fixes)
     mixed_by = _first_reason(unit_of, mixes)
     role_of = np.zeros(count, dtype=np.int64)
-    for labels, role in roles:
-        role_of[labels] |= int(role)
+    for labels, part in roles:
+        role_of[labels] |= int(part)
 
     unit = np.concatenate([unit_of[first : first + length] for *_, first, length in slots] or [np.zeros(0, np.int64)])
     role = np.concatenate([role_of[first : first + length] for *_, first, length in slots] or [np.zeros(0, np.int64)])
@@ -105,8 +105,9 @@ def _components(count: int, ties: Sequence[tuple[Ints, Ints]]) -> Ints:
         return np.arange(count)
     a = np.concatenate([left for left, _ in ties])
     b = np.concatenate([right for _, right in ties])
-    graph = coo_matrix((np.ones(a.size, dtype=np.int8), (a, b)), shape=(count, count))
-    return connected_components(graph, directed=False)[1].astype(np.int64)  # type: ignore[no-any-return]
+    graph = coo_matrix((np.ones(a.size), (a, b)), shape=(count, count))  # duplicates are summed: no small integers
+    component: Ints = connected_components(graph, directed=False)[1].astype(np.int64)
+    return component
 
 
 def _first_reason(unit_of: Ints, notes: Sequence[tuple[Ints, str]]) -> dict[int, str]:

@@ -1,0 +1,1 @@
+"""Frozen data that every side shares: request, plan, report, job. Import from the modules."""

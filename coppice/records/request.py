@@ -51,7 +51,9 @@ class Request(Record):
 def parse_percent(text: str | float | None) -> float:
     """Read `percent`; raises ParameterMissing, ParameterInvalid or PercentOutOfRange, each saying what to write."""
     if text is None or (isinstance(text, str) and not text.strip()):
-        raise ParameterMissing("percent is missing. Give the fraction of channels to remove, e.g. 0.4.", field="percent")
+        raise ParameterMissing(
+            "percent is missing. Give the fraction of channels to remove, e.g. 0.4.", field="percent"
+        )
     try:
         percent = float(text)
     except ValueError as e:

@@ -8,6 +8,7 @@ really regroup, so that large spatial axes cost nothing.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -107,8 +108,12 @@ def reshaped(call: Call) -> Sequence[Axes]:
         if len(part) == 1 and len(target) == 1:
             result += part
         else:
-            result += read_back(call, part, lambda t, to=target: [t.reshape(to)], [target], innermost)[0]
+            result += read_back(call, part, partial(_to, target), [target], innermost)[0]
     return [tuple(result)]
+
+
+def _to(shape: Sequence[int], labels: torch.Tensor) -> Sequence[torch.Tensor]:
+    return [labels.reshape(tuple(shape))]
 
 
 def segments(before: Sequence[int], after: Sequence[int]) -> list[tuple[slice, slice]]:

@@ -21,14 +21,13 @@ def apply(module: nn.Module, plan: Plan) -> nn.Module:
     by_tensor = {named: plan.kept[name] for name, named in _stored(pruned).items() if name in plan.kept}
     touched = []
     for part in pruned.modules():
-        for tensors in (part._parameters, part._buffers):
-            for name, tensor in tensors.items():
-                if tensor is None or tensor not in by_tensor:
-                    continue
-                if tensor not in done:
-                    done[tensor] = _sliced(tensor, by_tensor[tensor])
-                tensors[name] = done[tensor]
-                touched.append(part)
+        for name, tensor in [*part._parameters.items(), *part._buffers.items()]:
+            if tensor is None or tensor not in by_tensor:
+                continue
+            if tensor not in done:
+                done[tensor] = _sliced(tensor, by_tensor[tensor])
+            setattr(part, name, done[tensor])
+            touched.append(part)
     for part in dict.fromkeys(touched):
         follow(part)
     if touched:

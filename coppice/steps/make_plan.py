@@ -27,19 +27,19 @@ def share(channels: int, percent: float) -> int:
 def make_plan(channels: Channels, scores: Scores, percent: float, cut: Iterable[int]) -> Plan:
     """Remove `percent` of the units of every group whose number is in `cut`; the lowest scores go."""
     removed: dict[tuple[str, int], set[int]] = {}
-    for number in cut:
-        group = channels.groups[number]
+    for chosen in cut:
+        group = channels.groups[chosen]
         count = share(group.size, percent)
         if not count:
             continue
         going = np.zeros(group.size, dtype=bool)
-        going[np.argsort(scores[number], kind="stable")[:count]] = True
+        going[np.argsort(scores[chosen], kind="stable")[:count]] = True
         for axis, slots in group.slots.items():
             removed.setdefault(axis, set()).update(slots.position[going[slots.unit]].tolist())
     kept: dict[str, dict[int, tuple[int, ...]]] = {}
-    for (tensor, axis), positions in removed.items():
-        stays = tuple(i for i in range(channels.sizes[tensor, axis]) if i not in positions)
-        kept.setdefault(tensor, {})[axis] = stays
+    for (tensor, number), positions in removed.items():
+        stays = tuple(i for i in range(channels.sizes[tensor, number]) if i not in positions)
+        kept.setdefault(tensor, {})[number] = stays
     return Plan(kept=kept)
 
 

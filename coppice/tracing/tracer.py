@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,16 +29,16 @@ from coppice.tracing.network import Network
 RuleOf = Callable[[torch._ops.OpOverload], Rule | None]
 
 
-class Tracer(TorchDispatchMode):
+class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves its modes untyped
     """Labels every tensor that an operator makes while the mode is active."""
 
     def __init__(self, ledger: Ledger, rule_of: RuleOf, stored: Mapping[str, torch.Tensor]) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.ledger = ledger
         self.path: list[str] = []  # the modules at work, outermost first
         self._rule_of = rule_of
-        self._axes = WeakTensorKeyDictionary()
-        self._names = WeakTensorKeyDictionary()
+        self._axes: MutableMapping[torch.Tensor, Axes] = WeakTensorKeyDictionary()
+        self._names: MutableMapping[torch.Tensor, str] = WeakTensorKeyDictionary()
         for name, tensor in stored.items():
             if tensor not in self._axes:  # a tensor stored under two names is one tensor with one set of labels
                 self._axes[tensor] = ledger.declare(name, tuple(tensor.shape))
@@ -48,7 +48,7 @@ class Tracer(TorchDispatchMode):
         """The labels of a tensor; one that no traced operator made is fixed."""
         if (name := self._names.get(tensor)) is not None:
             self.ledger.use(name)
-        known: Axes | None = self._axes.get(tensor)
+        known = self._axes.get(tensor)
         return fixed(tensor.shape) if known is None else known
 
     def __torch_dispatch__(
@@ -72,8 +72,8 @@ class Tracer(TorchDispatchMode):
 
 
 def refuse(call: Call) -> Sequence[Axes]:
-    """The rule of operators that have none: everything that they touch stays, with the operator's name as the reason."""
-    reason = call.arguments.get("reason") or f"no rule for {call.op.name()}"
+    """The rule of operators that have none: all that they touch stays, with the operator's name as the reason."""
+    reason = call.arguments.get("reason") or f"no rule for {call.op._schema.name}"
     for tensor in call.tensors():
         for labels in call.labels(tensor):
             call.ledger.fix(labels, str(reason))

@@ -1,0 +1,133 @@
+"""The library: prune a live model in this process.
+
+result = coppice.prune(model, percent=0.4, omit=["fc"], example_inputs=(x,))
+result.model, result.plan.kept["conv1.weight"][0], result.report.after.parameters
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from torch import nn
+
+from coppice import pipeline
+from coppice.errors import BadRequest, InputSizeInvalid
+from coppice.formats.keras_live import is_keras_model, load_live, save_live
+from coppice.records.plan import Plan
+from coppice.records.report import Inspection, Progress, Report
+from coppice.records.request import Framework, Part, Request, parse_percent
+from coppice.steps.measure import measure
+from coppice.steps.summary import summary
+from coppice.tracing import Layer, Network
+from coppice.version import __version__
+
+Inputs = torch.Tensor | Sequence[torch.Tensor]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """A pruned model of the user's own class, what was kept of every tensor, and the account."""
+
+    model: Any
+    plan: Plan
+    report: Report
+
+
+def prune(
+    model: Any,
+    *,
+    percent: float,
+    omit: Sequence[str] = (),
+    example_inputs: Inputs | None = None,
+    criterion: str = "l1",
+    seed: int = 0,
+) -> Result:
+    """Remove `percent` of the channels of every prunable group of a torch or Keras model; the model stays untouched.
+
+    `example_inputs` are what `model(*example_inputs)` takes, batch dimension included; a Keras model states its own.
+    `omit` names layers (also by prefix or glob) that keep their output channels. Raises a `CoppiceError`.
+    """
+    if is_keras_model(model):
+        return _prune_keras(model, _request(Framework.KERAS, percent, omit, criterion, seed))
+    request = _request(Framework.PYTORCH, percent, omit, criterion, seed)
+    network = _network(model, example_inputs)
+    pruned = pipeline.prune(network, request, _silent)
+    for part, original in zip(pruned.module.modules(), model.modules(), strict=True):
+        part.training = original.training
+    before, after = measure(network, pruned.module)
+    report = Report(
+        coppice=__version__,
+        request=request,
+        versions=pipeline.versions(),
+        groups=pruned.groups,
+        frozen=pruned.frozen,
+        verification=pruned.verification,
+        before=before,
+        after=after,
+        summary=summary(network, pruned.module),
+        notes=pruned.notes,
+    )
+    return Result(model=pruned.module, plan=pruned.plan, report=report)
+
+
+def inspect(
+    model: Any, *, percent: float = 0.5, omit: Sequence[str] = (), example_inputs: Inputs | None = None
+) -> Inspection:
+    """The groups of a live model that could be pruned and the channels that can't, with reasons; nothing is cut."""
+    if is_keras_model(model):
+        request = _request(Framework.KERAS, percent, omit, "l1", 0)
+        with TemporaryDirectory() as folder:
+            saved = save_live(model, Path(folder))
+            return pipeline.inspect(request.model_copy(update=_named(saved)), {Part.MODEL: saved}, _silent)
+    return pipeline.inspect_network(
+        _network(model, example_inputs), _request(Framework.PYTORCH, percent, omit, "l1", 0)
+    )
+
+
+def _prune_keras(model: Any, request: Request) -> Result:
+    with TemporaryDirectory() as folder:
+        saved = save_live(model, Path(folder))
+        out = Path(folder) / "out"
+        out.mkdir()
+        report = pipeline.run(request.model_copy(update=_named(saved)), {Part.MODEL: saved}, out, _silent)
+        files = {artifact.name: out / artifact.file for artifact in report.artifacts}
+        plan = Plan.model_validate_json(files["plan"].read_bytes())
+        return Result(model=load_live(model, files["model"]), plan=plan, report=report)
+
+
+def _request(framework: Framework, percent: float, omit: Sequence[str], criterion: str, seed: int) -> Request:
+    if isinstance(omit, str):
+        raise BadRequest(f"omit={omit!r} is one text. Give a list of layer names: omit=[{omit!r}].", field="omit")
+    return Request(
+        framework=framework, percent=parse_percent(percent), omit=tuple(omit), criterion=criterion, seed=seed
+    )
+
+
+def _network(model: Any, example_inputs: Inputs | None) -> Network:
+    if not isinstance(model, nn.Module):
+        raise BadRequest(f"Give a torch.nn.Module or a Keras model, not {type(model).__name__}.", field="model")
+    if example_inputs is None:
+        raise InputSizeInvalid(
+            "example_inputs is missing. Give what the model takes, e.g. example_inputs=(torch.randn(1, 3, 224, 224),).",
+            field="example_inputs",
+        )
+    inputs = (example_inputs,) if isinstance(example_inputs, torch.Tensor) else tuple(example_inputs)
+    module = copy.deepcopy(model).eval()
+    layers = tuple(
+        Layer(name=path, path=path, kind=type(part).__name__) for path, part in module.named_modules() if path
+    )
+    return Network(module=module, inputs=inputs, layers=layers)
+
+
+def _named(saved: Path) -> dict[str, Any]:
+    return {"files": {Part.MODEL: saved.name}}
+
+
+def _silent(_: Progress) -> None:
+    """In-process calls are short; nobody listens."""
