@@ -69,7 +69,7 @@ def run(request: Request, files: Mapping[Part, Path], out: Path, progress: Tell)
         notes=pruned.notes,
     )
     progress(Progress(step="write", fraction=0.7))
-    artifacts = source.write(pruned.module, pruned.plan, report, out)
+    artifacts = (*source.write(pruned.module, pruned.plan, report, out), _plan(pruned.plan, out))
     progress(Progress(step="reload", fraction=0.85))
     source.reload(pruned.module, artifacts, out)
     return _with_bundle(report, artifacts, out)
@@ -80,6 +80,11 @@ def inspect(request: Request, files: Mapping[Part, Path], progress: Tell) -> Ins
     progress(Progress(step="read", fraction=0.0))
     network = open_upload(request, files).network
     progress(Progress(step="trace", fraction=0.5))
+    return inspect_network(network, request)
+
+
+def inspect_network(network: Network, request: Request) -> Inspection:
+    """As `inspect`, for a model that is already open."""
     channels, names = trace(network, rules.rule_of).channels, account.Names(network)
     kept = _omitted(channels.groups, names, request.omit)
     return Inspection(
@@ -131,11 +136,17 @@ def _omitted(groups: Sequence[Group], names: account.Names, omit: Sequence[str])
 
 def _why_nothing(percent: float, groups: Sequence[GroupReport], frozen: Sequence[FrozenReport]) -> str:
     reasons = [
-        f"{group.name}: {group.reason or f'{group.channels} channels, {percent:g} of them rounds to none'}"
+        f"{group.name}: {group.reason or f'{percent:g} of its {group.channels} channels rounds to none'}"
         for group in groups
     ]
     reasons += [f"{', '.join(entry.layers)}: {entry.reason}" for entry in frozen]
     return "No channel of this model can be removed. " + "; ".join(reasons[:12]) + "."
+
+
+def _plan(plan: Plan, out: Path) -> Artifact:
+    artifact = Artifact(name="plan", file="plan.json", media_type="application/json")
+    (out / artifact.file).write_text(plan.model_dump_json())
+    return artifact
 
 
 def _with_bundle(report: Report, artifacts: tuple[Artifact, ...], out: Path) -> Report:
