@@ -1,0 +1,15 @@
+"""Where untrusted jobs run: a folder in, a folder and a verdict out, and nothing else in between.
+
+    open_runner   tries the isolation that the settings ask for, and opens it
+    Runner        runs one job after another, or several at a time
+    Limits        what one job may use
+    describe      what isolates jobs on this machine, and why
+
+Not here: what a job does (`coppice.child`), where its files come from and go to (`coppice.jobs`).
+"""
+
+from coppice.sandbox.limits import Limits
+from coppice.sandbox.opening import describe, open_runner
+from coppice.sandbox.runner import Runner
+
+__all__ = ["Limits", "Runner", "describe", "open_runner"]

@@ -1,0 +1,37 @@
+"""`--isolation none`: a job as a plain child process with limits. It protects this machine from accidents only."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from coppice.sandbox.launch import JOB_ENVIRONMENT, Launch
+from coppice.sandbox.limits import Limits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bare:
+    """Runs commands as this very user, with its files and its network in reach."""
+
+    prlimit: str | None
+    setpriv: str | None
+    limits: Limits
+
+    @classmethod
+    def find(cls, limits: Limits) -> Bare:
+        """With what this machine has: without util-linux (macOS) there are no limits but the wall clock."""
+        return cls(prlimit=shutil.which("prlimit"), setpriv=shutil.which("setpriv"), limits=limits)
+
+    @property
+    def uid_per_job(self) -> bool:
+        """Never: jobs run as the service's own user."""
+        return False
+
+    def launch(self, box: Path, command: Sequence[str]) -> Launch:
+        """How to start `command`."""
+        mortal = [self.setpriv, "--pdeathsig=KILL", "--"] if self.setpriv else []
+        limited = self.limits.command(self.prlimit, count_processes=False) if self.prlimit else []
+        own = {"HOME": str(box), "TMPDIR": str(box / "out")}
+        return Launch(command=(*mortal, *limited, *command), environment={**JOB_ENVIRONMENT, **own}, filter=None)

@@ -1,0 +1,108 @@
+"""The boundary: the bubblewrap command that a job runs in, for root and for an ordinary user.
+
+Started by an ordinary user, bubblewrap makes a user namespace and is done. Started by root it would leave the job
+root's own files to read, for the owner on the host stays uid 0. So root uses it twice: the outer one only arranges
+the view (which may lie in folders that root alone can enter), then `setpriv` gives up everything for a uid that
+this box alone has, and that one starts the inner, unprivileged bubblewrap.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from coppice.errors import IsolationUnavailable
+from coppice.sandbox import seccomp, view
+from coppice.sandbox.launch import JOB_ENVIRONMENT, Launch
+from coppice.sandbox.limits import Limits
+
+#: What a job believes to be, whoever it is on the host.
+JOB_UID = 1000
+
+#: No distribution hands these out (systemd's list of uid ranges calls them unused); drawn at random, so that
+#: worker processes need not agree on them.
+UNUSED_UIDS = range(0x7000_0000, 0x7400_0000)
+
+#: Inside a container that maps only 65,536 uids: those that systemd keeps for short-lived services.
+TRANSIENT_UIDS = range(61_184, 65_520)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bubblewrap:
+    """Runs commands in sandboxes of their own."""
+
+    bwrap: str
+    prlimit: str
+    setpriv: str | None  # for root only
+    limits: Limits
+    filter: bytes
+
+    @classmethod
+    def find(cls, limits: Limits) -> Bubblewrap:
+        """The tools of this machine; raises IsolationUnavailable naming the package that is missing."""
+        return cls(
+            bwrap=_tool("bwrap", package="bubblewrap"),
+            prlimit=_tool("prlimit", package="util-linux"),
+            setpriv=_tool("setpriv", package="util-linux") if os.geteuid() == 0 else None,
+            limits=limits,
+            filter=seccomp.program(),
+        )
+
+    @property
+    def uid_per_job(self) -> bool:
+        """Whether every job has a user of its own on the host."""
+        return self.setpriv is not None
+
+    def launch(self, box: Path, command: Sequence[str]) -> Launch:
+        """How to start `command` with `box` as its folder; hands the box's out/ to the job's user."""
+        sight = view.mounts(box)
+        outer: list[str] = []
+        if self.setpriv is not None:
+            uid = _draw_uid()
+            os.chown(box / view.OUT, uid, uid)
+            outer = [
+                # The inner bubblewrap writes its maps below /proc, which the job itself then never sees.
+                *(self.bwrap, *sight, "--bind", "/proc", "/proc", "--die-with-parent", "--"),
+                *(self.setpriv, f"--reuid={uid}", f"--regid={uid}", "--clear-groups"),
+                *("--bounding-set=-all", "--inh-caps=-all", "--no-new-privs"),
+                # Becoming another user clears the signal that --die-with-parent asked for.
+                *("--pdeathsig=KILL", "--"),
+            ]
+        return Launch(
+            command=(
+                *outer,
+                *(self.bwrap, *sight, "--remount-ro", "/"),
+                *("--unshare-user", "--unshare-all", "--uid", str(JOB_UID), "--gid", str(JOB_UID)),
+                *("--hostname", "job", "--new-session", "--die-with-parent", "--chdir", "/tmp"),  # noqa: S108
+                *(part for name, value in JOB_ENVIRONMENT.items() for part in ("--setenv", name, value)),
+                *("--seccomp", Launch.FILTER, "--info-fd", Launch.INFO, "--"),
+                *self.limits.command(self.prlimit, count_processes=True),
+                *command,
+            ),
+            # A sandbox without a word of the service's environment: its init process would show it in /proc.
+            environment={},
+            filter=self.filter,
+        )
+
+
+def _tool(name: str, *, package: str) -> str:
+    path = shutil.which(name)
+    if path is None:
+        raise IsolationUnavailable(
+            f"the sandbox needs `{name}`, which is not installed. Install it (Debian, Ubuntu: apt install {package};"
+            f" Fedora: dnf install {package}), or start with --isolation none, which protects this machine from"
+            " nothing and serves on loopback only."
+        )
+    return path
+
+
+def _draw_uid() -> int:
+    """A uid that nobody else has, out of those that exist in this container."""
+    ranges = [line.split() for line in Path("/proc/self/uid_map").read_text("ascii").splitlines()]
+    highest = max(int(start) + int(count) for start, _, count in ranges)
+    uids = UNUSED_UIDS if highest >= UNUSED_UIDS.stop else TRANSIENT_UIDS
+    return random.SystemRandom().choice(uids)

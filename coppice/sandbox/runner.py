@@ -1,0 +1,125 @@
+"""Runs jobs: takes a box that is ready, lets the job happen in it, judges, takes the results over."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Protocol
+
+from coppice.errors import InternalError
+from coppice.records.report import Progress, Report
+from coppice.records.request import Request
+from coppice.sandbox.box import REQUEST, Box, Command, Walls, open_box
+from coppice.sandbox.conversation import Facts, NotReady, converse
+from coppice.sandbox.limits import Limits
+from coppice.sandbox.results import InvalidResult, collect
+from coppice.sandbox.verdict import Ending, invalid, verdict
+from coppice.sandbox.view import OUT
+
+_log = logging.getLogger(__name__)
+
+
+class Runner(Protocol):
+    """What a worker needs of a sandbox."""
+
+    async def run(self, folder: Path, on_progress: Callable[[Progress], None]) -> Report:
+        """Run the job whose request.json and in/ are in `folder`; its results are in folder/out afterwards.
+
+        Raises the CoppiceError that ended the job. Cancelled, it kills everything that the job started.
+        """
+
+    def close(self) -> None:
+        """Kill whatever waits or runs. Not needed where the process ends anyway: everything dies with it."""
+
+
+class BoxRunner:
+    """A runner with boxes started ahead, so that a small job does not wait for the framework's import."""
+
+    def __init__(self, walls: Walls, *, limits: Limits, command: Command, scratch: Path, warm: int) -> None:
+        self._walls = walls
+        self._limits = limits
+        self._command = command
+        self._scratch = scratch
+        self._warm = warm
+        self._ready: deque[Box] = deque()
+        # Processes die with the thread that started them, so one thread starts them all and stays.
+        self._starter = ThreadPoolExecutor(max_workers=1, thread_name_prefix="boxes")
+        self._starter.submit(self._fill)
+
+    async def run(self, folder: Path, on_progress: Callable[[Progress], None]) -> Report:
+        """See Runner."""
+        request = Request.model_validate_json((folder / REQUEST).read_bytes())
+        box = await self._take()
+        # The next box starts while this job runs.
+        self._starter.submit(self._fill)
+        try:
+            await asyncio.to_thread(box.load, folder)
+            facts = await converse(box.process, box.out, self._limits, on_progress)
+            return await asyncio.to_thread(self._judge, box, facts, request, folder / OUT)
+        except NotReady as e:
+            raise InternalError(f"The process that runs jobs did not start: {e}") from e
+        finally:
+            box.process.kill()
+            await asyncio.shield(asyncio.to_thread(box.destroy))
+
+    def close(self) -> None:
+        """See Runner."""
+        self._warm = 0
+        self._starter.submit(self._empty).result()
+        self._starter.shutdown()
+
+    async def _take(self) -> Box:
+        while self._ready:
+            box = self._ready.popleft()
+            if not box.process.exit.done():
+                return box
+            _log.warning("a box that waited for a job has died")
+            await asyncio.to_thread(box.destroy)
+        opening = self._starter.submit(self._open)
+        try:
+            return await asyncio.shield(asyncio.wrap_future(opening))
+        except asyncio.CancelledError:
+            opening.add_done_callback(_destroy)
+            raise
+
+    def _judge(self, box: Box, facts: Facts, request: Request, destination: Path) -> Report:
+        ending = Ending(facts=facts, limits=self._limits, box=box.folder, out=box.out)
+        error = verdict(ending)
+        if error is not None:
+            raise error
+        try:
+            return collect(box.out, destination, request=request, limit=self._limits.result_bytes)
+        except InvalidResult as e:
+            raise invalid(ending, str(e)) from e
+
+    def _open(self) -> Box:
+        return open_box(self._walls, self._command, self._scratch)
+
+    def _fill(self) -> None:
+        try:
+            while len(self._ready) < self._warm:
+                self._ready.append(self._open())
+        except Exception:  # noqa: BLE001 - logged; nobody waits for this box
+            # The next job starts a box for itself and reports what is wrong.
+            _log.exception("a box could not be started ahead")
+
+    def _empty(self) -> None:
+        while self._ready:
+            self._ready.pop().destroy()
+
+
+def _destroy(opening: Future[Box]) -> None:
+    if opening.exception() is None:
+        opening.result().destroy()
+
+
+def private(folder: Path) -> Path:
+    """Make a folder that this user alone can enter."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder.chmod(0o700)
+    return Path(os.path.realpath(folder))

@@ -1,0 +1,83 @@
+"""What a job sees of the machine: the smallest read-only system in which Python and torch run, and its own folder.
+
+Every path is the same inside as outside, so virtual environments, compiled files and tracebacks stay right. Not
+there: /etc/passwd, /home, /root, the host's /tmp, /proc (two harmless files apart) and the service's data folder.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+#: The folder of coppice itself, wherever it is installed.
+PACKAGE = Path(__file__).resolve().parents[1]
+
+#: Room for temporary files. They are memory that no resource limit counts, so it is small.
+TMP_BYTES = 64 * 1024 * 1024
+
+#: Symbolic links into /usr on most systems, folders of their own on some.
+SYSTEM_FOLDERS = ("bin", "lib", "lib32", "lib64", "sbin")
+
+SYSTEM_FILES = (
+    "/etc/ld.so.cache",
+    "/etc/alternatives",  # Debian reaches libblas and others through here
+    "/proc/cpuinfo",  # torch's choice of kernels; without it NNPACK and cpuinfo complain on standard error
+    "/proc/meminfo",
+    "/sys/devices/system/cpu",
+)
+
+DEVICES = ("null", "zero", "full", "random", "urandom")
+
+#: The job's own folder inside its box; the rest of the box can only be read.
+OUT = "out"
+
+
+def code_folders() -> tuple[Path, ...]:
+    """The interpreter, its libraries and coppice itself, outermost folders only, /usr left out."""
+    executable = Path(sys.executable)
+    found = {Path(prefix) for prefix in (sys.base_prefix, sys.base_exec_prefix, sys.prefix)}
+    # A virtual environment's python is a link, which may pass through further links on its way to the real one.
+    while executable.is_symlink():
+        executable = executable.parent / executable.readlink()
+        found.add(executable.parent.parent)
+    found.add(executable.resolve().parent.parent)
+    found.add(PACKAGE)
+    return outermost(path for path in found if not path.is_relative_to("/usr"))
+
+
+def outermost(paths: Iterable[Path]) -> tuple[Path, ...]:
+    """The paths that lie in none of the others, sorted."""
+    kept: list[Path] = []
+    for path in sorted(set(paths)):
+        if not any(path.is_relative_to(other) for other in kept):
+            kept.append(path)
+    return tuple(kept)
+
+
+def mounts(box: Path) -> list[str]:
+    """The arguments that make bubblewrap build this view around one box."""
+    arguments = ["--ro-bind", "/usr", "/usr"]
+    for folder in (Path("/") / name for name in SYSTEM_FOLDERS):
+        if folder.is_symlink():
+            arguments += ["--symlink", str(folder.readlink()), str(folder)]
+        elif folder.is_dir():
+            arguments += ["--ro-bind", str(folder), str(folder)]
+    # First, so that it hides nothing that lies in the host's /tmp and is bound below.
+    arguments += ["--size", str(TMP_BYTES), "--tmpfs", "/tmp"]  # noqa: S108
+    read_only = [*(path for path in map(Path, SYSTEM_FILES) if path.exists()), *code_folders(), box]
+    devices = [Path("/dev") / name for name in DEVICES]
+    # bubblewrap makes missing parents for its caller alone; the job is another user.
+    for parent in _parents([*read_only, *devices]):
+        arguments += ["--dir", str(parent)]
+    for device in devices:
+        arguments += ["--dev-bind", str(device), str(device)]
+    arguments += ["--symlink", "/tmp", "/dev/shm"]  # noqa: S108 - shared memory is temporary memory
+    for path in read_only:
+        arguments += ["--ro-bind", str(path), str(path)]
+    return [*arguments, "--bind", str(box / OUT), str(box / OUT)]
+
+
+def _parents(paths: Iterable[Path]) -> Iterator[Path]:
+    """Every folder above the paths, each once, a folder before what is in it."""
+    yield from sorted({parent for path in paths for parent in path.parents if parent != Path("/")})
