@@ -27,7 +27,6 @@ OPENERS: dict[tuple[Framework, Kind], str] = {
     (Framework.PYTORCH, Kind.TORCH): "coppice.formats.torch_source:open_torch",
     (Framework.PYTORCH, Kind.TORCH_LEGACY): "coppice.formats.torch_source:open_torch",
     (Framework.PYTORCH, Kind.SAFETENSORS): "coppice.formats.torch_source:open_torch",
-    (Framework.PYTORCH, Kind.PICKLE): "coppice.formats.torch_source:open_torch",
 }
 
 #: What a framework's call takes, for the message that refuses the rest.

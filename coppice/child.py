@@ -1,0 +1,110 @@
+"""What runs inside the sandbox: `python -m coppice.child FOLDER`.
+
+It says `{"ready": true}` once everything heavy is imported, waits for the line `go`, reads FOLDER/request.json and the
+uploads in FOLDER/in/<part>/, runs the pipeline, and leaves FOLDER/out/report.json or FOLDER/out/failure.json. Progress
+is a JSON record a line on the descriptor that was standard output; what the user's code prints goes to standard error.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import sys
+import traceback
+from pathlib import Path
+from typing import TextIO
+
+from coppice.errors import CoppiceError, ForwardFailed, InternalError, OutOfMemory
+from coppice.records.report import Failure, Progress, Report
+from coppice.records.request import Part, Request
+
+GO = "go"
+#: Bounds of a Failure.
+MAX_MESSAGE, MAX_FIELD = 8000, 200
+
+
+def main(folder: Path) -> int:
+    """Wait for the word, run the job, and return its exit status."""
+    channel = _take_channel()
+    # After the channel is safe, since imports may print; before the word, since they take seconds.
+    import torch
+
+    from coppice import pipeline  # noqa: F401
+
+    torch.set_num_threads(1)
+    print(json.dumps({"ready": True}), file=channel, flush=True)
+    if sys.stdin.readline().strip() != GO:
+        return 0  # nobody wants this process any more
+    _close_input()
+    try:
+        _run(folder, channel)
+    except BaseException as e:  # noqa: BLE001  whatever the user's code raises ends here as data
+        return _fail(folder, e)
+    return 0
+
+
+def _take_channel() -> TextIO:
+    """Keep standard output for the protocol, and let everybody else's printing go to standard error."""
+    channel = os.fdopen(os.dup(1), "w", encoding="utf-8", newline="\n")
+    os.dup2(2, 1)
+    return channel
+
+
+def _close_input() -> None:
+    with open(os.devnull) as nothing:  # noqa: PTH123  a descriptor is wanted, not a file
+        os.dup2(nothing.fileno(), 0)
+
+
+def _run(folder: Path, channel: TextIO) -> None:
+    from coppice import pipeline
+
+    def tell(progress: Progress) -> None:
+        print(progress.model_dump_json(), file=channel, flush=True)
+
+    request = Request.model_validate_json((folder / "request.json").read_bytes())
+    out = folder / "out"
+    out.mkdir(exist_ok=True)
+    report: Report = pipeline.run(request, _files(folder, request), out, tell)
+    (out / "report.json").write_text(report.model_dump_json(indent=2))
+
+
+def _files(folder: Path, request: Request) -> dict[Part, Path]:
+    return {part: folder / "in" / part / Path(name).name for part, name in request.files.items()}
+
+
+def _fail(folder: Path, error: BaseException) -> int:
+    known = _as_known(folder, error)
+    if isinstance(known, InternalError):
+        traceback.print_exception(error)  # for the operator; the user is told what concerns the user
+    field = None if known.field is None else known.field[:MAX_FIELD]
+    failure = Failure(code=known.code, message=known.message[:MAX_MESSAGE], field=field)
+    out = folder / "out"
+    out.mkdir(exist_ok=True)
+    (out / "failure.json").write_text(failure.model_dump_json())
+    return known.exit_code
+
+
+def _as_known(folder: Path, error: BaseException) -> CoppiceError:
+    from coppice.formats.user_errors import is_out_of_memory, last_line, user_frames, user_traceback
+
+    if isinstance(error, CoppiceError):
+        return error
+    if is_out_of_memory(error):
+        return OutOfMemory(f"The job asked for more memory than it may use{_limit()}. {last_line(error)}")
+    for file in (folder / "in" / Part.CLASS_DEF).glob("*"):
+        if user_frames(error, file):
+            return ForwardFailed(f"The model's code failed:\n{user_traceback(error, file)}", field=Part.CLASS_DEF)
+    return InternalError(f"Something of Coppice failed, not of the model: {last_line(error)}")
+
+
+def _limit() -> str:
+    bound, _ = resource.getrlimit(resource.RLIMIT_AS)
+    return "" if bound == resource.RLIM_INFINITY else f" ({bound // (1024 * 1024):,} MiB of address space)"
+
+
+if __name__ == "__main__":
+    status = main(Path(sys.argv[1]))
+    sys.stderr.flush()
+    # The user's code may have left threads and exit hooks behind, which would hold the job or change its status.
+    os._exit(status)

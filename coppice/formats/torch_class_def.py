@@ -1,0 +1,141 @@
+"""The class file as pruned: the user's own text, and with it what makes `Net()` build the pruned shape, in plain torch.
+
+What is added is tables, of sizes that layers state and of tensors' shapes, and a few lines that follow them. The user's
+constructor runs as it is; its tensors are then cut to their leading positions, so that they keep values that it drew.
+Loading the state dict gives them their own.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from coppice.formats.user_module import UserClass
+from coppice.records.plan import Plan
+
+_TEXT = """
+# ---- Added by Coppice: {name}() as it was pruned. Plain torch; the tables hold the pruned sizes. ----
+_pruned_attributes = {attributes}
+_pruned_shapes = {shapes}
+# Buffers that a state dict leaves out: which positions stay, per axis.
+_pruned_positions = {positions}
+
+
+def _prune(model):
+    for path, attributes in _pruned_attributes.items():
+        for attribute, value in attributes.items():
+            setattr(model.get_submodule(path), attribute, value)
+    tensors = {{**dict(model.named_parameters()), **dict(model.named_buffers())}}
+    for tensor, axes in _pruned_positions.items():
+        for axis, kept in axes.items():
+            tensors[tensor].data = tensors[tensor].data.index_select(axis, torch.tensor(kept))
+    for tensor, shape in _pruned_shapes.items():
+        tensors[tensor].data = tensors[tensor].data[tuple(slice(size) for size in shape)].clone()
+
+
+{hook}
+# ---- End of what Coppice added. ----
+"""
+
+_CLASS_HOOK = """_unpruned_init = {name}.__init__
+
+
+def _pruned_init(self, *arguments, **options):
+    _unpruned_init(self, *arguments, **options)
+    if type(self) is {name}:  # a subclass cuts nothing: its sizes are its own
+        _prune(self)
+
+
+{name}.__init__ = _pruned_init"""
+
+_FUNCTION_HOOK = """_unpruned_{name} = {name}
+
+
+def {name}(*arguments, **options):
+    model = _unpruned_{name}(*arguments, **options)
+    _prune(model)
+    return model"""
+
+#: What a table can hold and Python can read back.
+_PLAIN = (int, float, str, bool, type(None))
+#: Attributes of every nn.Module that state no size.
+_IGNORED = frozenset({"training"})
+
+
+class NotDescribable(Exception):
+    """The pruned shape can't be had by cutting what the constructor builds; the message is the reason."""
+
+
+def class_definition(user: UserClass, dense: nn.Module, pruned: nn.Module, plan: Plan) -> bytes:
+    """The text of the class file whose class builds `pruned`'s shape; raises NotDescribable."""
+    text = _TEXT.format(
+        name=user.name,
+        attributes=_table(_attributes(dense, pruned)),
+        shapes=_table(_shapes(dense, pruned)),
+        positions=_table(_positions(pruned, plan)),
+        hook=(_CLASS_HOOK if isinstance(user.build, type) else _FUNCTION_HOOK).format(name=user.name),
+    )
+    if "torch" not in vars(user.module) or vars(user.module)["torch"] is not torch:
+        text = "\nimport torch\n" + text
+    return _inserted(user.file.read_bytes(), text.encode("ascii"))
+
+
+def _attributes(dense: nn.Module, pruned: nn.Module) -> dict[str, dict[str, Any]]:
+    changed: dict[str, dict[str, Any]] = {}
+    for path, module in pruned.named_modules():
+        before = vars(dense.get_submodule(path))
+        for name, value in vars(module).items():
+            if name in _IGNORED or name.startswith("_") or name not in before or not _is_plain(value):
+                continue
+            if repr(value) != repr(before[name]):
+                changed.setdefault(path, {})[name] = value
+    return changed
+
+
+def _shapes(dense: nn.Module, pruned: nn.Module) -> dict[str, tuple[int, ...]]:
+    before, after = _tensors(dense), _tensors(pruned)
+    if any(torch.nn.parameter.is_lazy(tensor) for tensor in before.values()):
+        raise NotDescribable("it has lazy layers, whose tensors exist only after a first run")
+    if list(before) != list(after):
+        raise NotDescribable("its tensors have other names than those that the constructor made")
+    return {name: tuple(tensor.shape) for name, tensor in after.items() if tensor.shape != before[name].shape}
+
+
+def _positions(pruned: nn.Module, plan: Plan) -> dict[str, dict[int, tuple[int, ...]]]:
+    stored = pruned.state_dict().keys()
+    return {name: plan.kept[name] for name, _ in pruned.named_buffers() if name in plan.kept and name not in stored}
+
+
+def _tensors(module: nn.Module) -> dict[str, torch.Tensor]:
+    return {**dict(module.named_parameters()), **dict(module.named_buffers())}
+
+
+def _is_plain(value: object) -> bool:
+    if isinstance(value, (tuple, list)):
+        return all(_is_plain(entry) for entry in value)
+    return type(value) in _PLAIN
+
+
+def _table(entries: Mapping[str, object]) -> str:
+    if not entries:
+        return "{}"
+    return "{\n" + "".join(f"    {key!a}: {value!a},\n" for key, value in entries.items()) + "}"
+
+
+def _inserted(source: bytes, text: bytes) -> bytes:
+    """`text` at the end of the source, but before a main part: run as a script, that one must meet the pruned class."""
+    main = next((node for node in ast.parse(source).body if isinstance(node, ast.If) and _tests_main(node.test)), None)
+    lines = source.splitlines(keepends=True)
+    before = lines if main is None else lines[: main.lineno - 1]
+    body = b"".join(before)
+    gap = b"" if body.endswith((b"\n", b"\r")) or not body else b"\n"
+    after = b"".join(lines[len(before) :])
+    return body + gap + b"\n" + text + (b"\n\n" + after if after else b"")
+
+
+def _tests_main(test: ast.expr) -> bool:
+    return any(isinstance(node, ast.Name) and node.id == "__name__" for node in ast.walk(test))

@@ -1,0 +1,101 @@
+"""The pruned model as ONNX, where it exports: written, and run by onnxruntime in a process of its own.
+
+An export that fails is no failure of the job: the reason is for the report.
+"""
+
+from __future__ import annotations
+
+import signal
+import tempfile
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+import numpy as np
+import torch
+from torch import nn
+from torch.utils._pytree import tree_leaves
+
+from coppice.formats.clean_process import CleanProcessFailed, run_clean
+from coppice.formats.user_errors import last_line
+from coppice.tracing.network import Network
+
+#: An export takes a few times a forward pass; a graph of thousands of nodes some seconds more.
+EXPORT_SECONDS = 60
+CHECK_SECONDS = 60
+
+
+class NotExportable(Exception):
+    """The model has no ONNX form that gives its outputs; the message is the reason."""
+
+
+def write_onnx(pruned: nn.Module, network: Network, path: Path) -> None:
+    """Write `path` and check it; raises NotExportable and leaves nothing behind."""
+    try:
+        _export(pruned, network, path)
+        _check(pruned, network, path)
+    except NotExportable:
+        path.unlink(missing_ok=True)
+        raise
+
+
+def _export(pruned: nn.Module, network: Network, path: Path) -> None:
+    names = (
+        [f"input_{number}" for number in range(1, len(network.inputs) + 1)] if len(network.inputs) > 1 else ["input"]
+    )
+    try:
+        with warnings.catch_warnings(), _time_limit(EXPORT_SECONDS):
+            warnings.simplefilter("ignore")
+            # The tracing exporter: ten times faster than the one by torch.export, which is also slow to import.
+            torch.onnx.export(
+                pruned,
+                network.inputs,
+                str(path),
+                input_names=names,
+                dynamic_axes={name: {0: "batch"} for name in names},
+                dynamo=False,
+            )
+    except Exception as e:
+        raise NotExportable(last_line(e)) from e
+
+
+def _check(pruned: nn.Module, network: Network, path: Path) -> None:
+    with torch.no_grad():
+        outputs = [leaf for leaf in tree_leaves(pruned(*network.inputs)) if isinstance(leaf, torch.Tensor)]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        np.savez(folder / "inputs.npz", *(entry.numpy() for entry in network.inputs))
+        np.savez(folder / "outputs.npz", *(entry.numpy() for entry in outputs))
+        job = {
+            "model": str(path.absolute()),
+            "inputs": str(folder / "inputs.npz"),
+            "outputs": str(folder / "outputs.npz"),
+        }
+        try:
+            failures = run_clean("clean_onnx.py", job, folder, seconds=CHECK_SECONDS)
+        except CleanProcessFailed as e:
+            raise NotExportable(f"the exported file could not be checked: {e}") from e
+    if failures:
+        raise NotExportable(f"the exported file {' '.join(failures)}")
+
+
+@contextmanager
+def _time_limit(seconds: int) -> Iterator[None]:
+    """TimeoutError in the main thread after so many seconds; elsewhere signals can't be had, and there is no limit."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def late(_number: int, _frame: FrameType | None) -> None:
+        raise TimeoutError(f"it took longer than {seconds} s")
+
+    previous = signal.signal(signal.SIGALRM, late)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, previous)

@@ -1,0 +1,56 @@
+"""Load a PyTorch result back where only torch and the user's file are, and compare it with the model that was cut.
+
+Here the job for that other process is made; what it does is in `clean_torch.py`.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.utils._pytree import tree_leaves
+
+from coppice.errors import ReloadFailed
+from coppice.formats.clean_process import CleanProcessFailed, run_clean
+from coppice.formats.user_module import UserClass
+from coppice.tracing.network import Network
+
+#: Loading takes seconds; a constructor that trains, or a forward on a large input, may take more.
+SECONDS = 300
+
+
+def reload_torch(
+    pruned: nn.Module, network: Network, user: UserClass, written: Mapping[str, Path], *, seed: int
+) -> None:
+    """Check the written files, artifact name -> path; raises ReloadFailed."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        modules = folder / "modules"
+        modules.mkdir()
+        shutil.copyfile(user.file, modules / f"{user.module.__name__}.py")
+        torch.save(_expected(pruned, network, seed), folder / "expected.pt")
+        job: dict[str, object] = {"modules": str(modules), "expected": str(folder / "expected.pt"), "seed": seed}
+        job |= {artifact: str(path.absolute()) for artifact, path in written.items()}
+        if "class_def" in written:
+            shutil.copyfile(written["class_def"], modules / written["class_def"].name)
+            job |= {"class_def": written["class_def"].stem, "name": user.name}
+        try:
+            failures = run_clean("clean_torch.py", job, folder, seconds=SECONDS)
+        except CleanProcessFailed as e:
+            raise ReloadFailed(f"The written files did not load back in a process of their own: {e}") from e
+    if failures:
+        raise ReloadFailed(
+            f"The written files did not load back with torch and the class file alone. {' '.join(failures)}"
+        )
+
+
+def _expected(pruned: nn.Module, network: Network, seed: int) -> dict[str, object]:
+    torch.manual_seed(seed)
+    with torch.no_grad():
+        outputs = [leaf for leaf in tree_leaves(pruned(*network.inputs)) if isinstance(leaf, torch.Tensor)]
+    state = {key: value for key, value in pruned.state_dict().items() if isinstance(value, torch.Tensor)}
+    return {"state": state, "inputs": network.inputs, "outputs": outputs}
