@@ -76,6 +76,20 @@ class UnknownLayer(BadRequest):
     code = "unknown_layer"
 
 
+class UnknownAddress(BadRequest):
+    """The service has no such address."""
+
+    code = "unknown_address"
+    http_status = 404
+
+
+class MethodNotAllowed(BadRequest):
+    """The address is there but takes another HTTP method."""
+
+    code = "method_not_allowed"
+    http_status = 405
+
+
 class UnknownCriterion(BadRequest):
     """No criterion has that name."""
 
@@ -101,6 +115,13 @@ class UploadTooLarge(BadUpload):
 
     code = "upload_too_large"
     http_status = 413
+
+
+class UploadStalled(BadUpload):
+    """Nothing more came of an upload for too long."""
+
+    code = "upload_stalled"
+    http_status = 408
 
 
 class UnsupportedMediaType(BadUpload):
@@ -266,6 +287,20 @@ class KeyInvalid(AccessError):
     """The API key is missing or wrong."""
 
     code = "key_invalid"
+
+
+class CrossSite(AccessError):
+    """A web page of another site made the reader's browser call the service."""
+
+    code = "cross_site"
+    http_status = 403
+
+
+class TooManyRequests(AccessError):
+    """A client has as many uploads under way as it may."""
+
+    code = "too_many_requests"
+    http_status = 429
 
 
 class UnknownTransaction(AccessError):

@@ -28,6 +28,10 @@ class Settings(BaseModel):
     workers: int = Field(default=1, ge=0, le=64, description="worker processes that `serve` starts")
     warm: int = Field(default=1, ge=0, le=16, description="sandboxes started ahead per worker")
     max_upload_bytes: int = Field(default=4096 * MIB, gt=0, description="largest upload, all parts together, bytes")
+    uploads_per_client: int = Field(default=8, gt=0, description="uploads that one client may have under way at once")
+    upload_stall_seconds: int = Field(
+        default=60, gt=0, description="silence after which an upload is given up, seconds"
+    )
     retention_seconds: int = Field(default=43_200, gt=0, description="how long a result stays downloadable, seconds")
     job_memory_bytes: int = Field(default=4096 * MIB, gt=0, description="address space of one job, bytes")
     job_seconds: int = Field(default=900, gt=0, description="wall-clock limit of one job, seconds")

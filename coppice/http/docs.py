@@ -1,0 +1,206 @@
+"""The description of the calls: OpenAPI out of the tables that the calls themselves read, and Swagger UI to show it.
+
+The page and all that it loads come from this server: no CDN, no font, no badge of another host.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI
+from pydantic import BaseModel
+from starlette.requests import Request
+from starlette.responses import FileResponse, RedirectResponse, Response
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from coppice.http.answers import HUB, CallRefused, Status, Submitted, UploadRefused
+from coppice.http.auth import CLIENT_ID, CLIENT_SECRET
+from coppice.http.parameters import parameters_of, parts_of
+from coppice.records.request import Framework
+
+_STATIC = Path(__file__).parent / "static"
+#: Swagger UI sets styles inline; all else comes as files of this host.
+_PAGE_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "
+    "connect-src 'self'; font-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+ABOUT = f"""Removes whole channels from PyTorch and Keras models. Send a model, keep the `txid` of the answer, ask for
+its status until that is 0, download the result, retrain it.
+
+Every parameter may also come as a form field. The same calls answer under `{HUB}/api`: choose it as server.
+The answer to a call that fails says why in `message`, and in `code` for machines.
+"""
+
+_MASK = {
+    "name": "X-Fields",
+    "in": "header",
+    "required": False,
+    "description": "An optional fields mask: the answer holds only those fields, e.g. `txid,message`, `{txid}` or `*`. "
+    "The message of a refusal is not masked.",
+    "schema": {"type": "string"},
+}
+_TXID = {
+    "name": "txid",
+    "in": "query",
+    "required": True,
+    "description": "Transaction id that a pruning call answered.",
+    "schema": {"type": "string"},
+}
+_ARTIFACT = {
+    "name": "artifact",
+    "in": "query",
+    "required": False,
+    "description": "Which file of the result. `model`: the pruned model, for PyTorch the pickled `(model, info)` pair. "
+    "`state_dict`: its tensors only. `class_def`: the class file with which that state dict loads. `onnx`: where the "
+    "model exports. `report`: the whole account, JSON. `bundle`: a zip of all of them.",
+    "schema": {
+        "type": "string",
+        "default": "model",
+        "enum": ["model", "state_dict", "class_def", "onnx", "report", "bundle"],
+    },
+}
+_KEY: list[dict[str, list[str]]] = [{CLIENT_ID: [], CLIENT_SECRET: []}, {}]
+
+_REASONS: Mapping[int, str] = {
+    400: "A parameter is missing, malformed or unknown; or the fields mask does not parse",
+    401: "The API key is missing or wrong",
+    404: "No such transaction of yours, or no such artifact",
+    409: "Nothing to download: the job is queued, running, cancelled, or failed for the reason given",
+    410: "The result is past its retention",
+    413: "The files are larger than the service takes",
+    415: "The body is no form, or a file has a suffix that the part does not take",
+    422: "A file is not what it should be",
+    429: "Too many uploads under way: wait as long as `Retry-After` says",
+}
+
+
+def describe(call: str) -> dict[str, Any]:
+    """What FastAPI is to say of a call."""
+    return _CALLS[call]()
+
+
+def add_docs(app: FastAPI) -> None:
+    """Add the page, its files, and the OpenAPI description."""
+    app.router.routes.extend(
+        [
+            Route("/", lambda _http: RedirectResponse("/docs"), include_in_schema=False),
+            Route("/docs", _page, include_in_schema=False),
+            Route("/docs/", _page, include_in_schema=False),
+            Mount("/docs/assets", StaticFiles(directory=_STATIC)),
+        ]
+    )
+    generated = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            schema = generated()
+            schema["components"]["securitySchemes"] = {
+                name: {"type": "apiKey", "in": "header", "name": name, "description": f"The {what} of an API key."}
+                for name, what in ((CLIENT_ID, "id"), (CLIENT_SECRET, "secret"))
+            }
+            app.openapi_schema = schema
+        return app.openapi_schema
+
+    # FastAPI's documented way to extend the schema.
+    app.openapi = openapi  # type: ignore[method-assign]
+
+
+async def _page(_http: Request) -> Response:
+    return FileResponse(_STATIC / "docs.html", headers={"Content-Security-Policy": _PAGE_POLICY})
+
+
+def _prune(framework: Framework, *, summary: str) -> dict[str, Any]:
+    parameters = [
+        {
+            "name": parameter.name,
+            "in": "query",
+            # A required one may come as a form field, and then not in the query; the page asks for it all the same.
+            "required": parameter.missing is not None,
+            "description": _with_aliases(parameter.description, parameter.aliases),
+            "schema": {"type": parameter.json_type},
+            **({"example": parameter.example} if parameter.missing else {}),
+        }
+        for parameter in parameters_of(framework)
+    ]
+    parts = {
+        part.part.value: {
+            "type": "string",
+            "format": "binary",
+            "description": f"{_with_aliases(part.description, part.aliases)} ({', '.join(part.suffixes)})",
+        }
+        for part in parts_of(framework)
+    }
+    required = [part.part.value for part in parts_of(framework) if part.required]
+    form = {"type": "object", "required": required, "properties": parts}
+    return _call(
+        summary=summary,
+        answer=Submitted,
+        refused=UploadRefused,
+        reasons=(400, 401, 413, 415, 422, 429),
+        parameters=[*parameters, _MASK],
+        extra={"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": form}}}},
+    )
+
+
+def _call(
+    *,
+    summary: str,
+    answer: type[BaseModel] | None,
+    refused: type[BaseModel],
+    reasons: Sequence[int],
+    parameters: Sequence[Mapping[str, Any]],
+    extra: Mapping[str, Any],
+) -> dict[str, Any]:
+    return {
+        "summary": summary,
+        "responses": {
+            **({200: {"model": answer, "description": "All is well"}} if answer else {}),
+            **{reason: {"model": refused, "description": _REASONS[reason]} for reason in reasons},
+        },
+        "openapi_extra": {"parameters": list(parameters), "security": _KEY, **extra},
+    }
+
+
+def _with_aliases(description: str, aliases: Sequence[str]) -> str:
+    return f"{description} Also called {' and '.join(f'`{alias}`' for alias in aliases)}." if aliases else description
+
+
+def _download() -> dict[str, Any]:
+    file = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
+    found = _call(
+        summary="Download the pruned model, or another file of the result",
+        answer=None,
+        refused=CallRefused,
+        reasons=(400, 401, 404, 409, 410),
+        parameters=[_TXID, _ARTIFACT],
+        extra={},
+    )
+    found["responses"][200] = {"description": "The file, with its name, type, length and ETag (its SHA-256)"}
+    found["openapi_extra"]["responses"] = {"200": {"content": file}}
+    return found
+
+
+_CALLS: Mapping[str, Callable[[], dict[str, Any]]] = {
+    "tf_prune": lambda: _prune(Framework.KERAS, summary="Prune a TensorFlow or Keras model"),
+    "pt_prune": lambda: _prune(Framework.PYTORCH, summary="Prune a PyTorch model"),
+    "status": lambda: _call(
+        summary="Where a job stands",
+        answer=Status,
+        refused=CallRefused,
+        reasons=(400, 401, 404),
+        parameters=[_TXID, _MASK],
+        extra={},
+    ),
+    "download": _download,
+    "cancel": lambda: _call(
+        summary="Stop a job that has not ended",
+        answer=Status,
+        refused=CallRefused,
+        reasons=(400, 401, 404),
+        parameters=[_TXID, _MASK],
+        extra={},
+    ),
+}

@@ -1,0 +1,133 @@
+"""From the body of a pruning call to stored files and a `Request`. Nothing stays behind unless the job is accepted.
+
+Not here: the multipart format (`http.multipart`), names and values (`http.parameters`), the store (`storage`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from functools import partial
+from uuid import uuid4
+
+from starlette.requests import Request as HttpRequest
+
+from coppice.errors import BadRequest, EmptyFile, ParameterInvalid
+from coppice.http.multipart import Multipart, PartHead, boundary_of, check_size, watched
+from coppice.http.parameters import file_name, find_part, parameter_names, part_names, read_parameters, to_request
+from coppice.jobs.desk import Desk
+from coppice.records.request import Framework, Part
+from coppice.settings import Settings
+from coppice.storage import Storage, StoredFile, job_prefixes, upload_key
+
+#: Room for the longest list of layer names that a model could have.
+_MAX_FIELD_BYTES = 256 * 1024
+#: Several times the parts of any call.
+_MAX_PARTS = 64
+
+
+class Uploads:
+    """The way in: one `accept` for each pruning call."""
+
+    def __init__(self, settings: Settings, desk: Desk, storage: Storage) -> None:
+        self._desk = desk
+        self._storage = storage
+        self._limit = settings.max_upload_bytes
+        self._stall_seconds = settings.upload_stall_seconds
+
+    async def accept(self, http: HttpRequest, framework: Framework, client: str) -> str:
+        """Store the files and submit the job; returns its transaction id, or raises with nothing left of it.
+
+        What the query says is checked before the body is read, so that a wrong percentage costs nobody an upload.
+        """
+        query = tuple(http.query_params.multi_items())
+        read_parameters(framework, query)
+        content_type, length = http.headers.get("content-type"), http.headers.get("content-length", "0")
+        if content_type is None and length == "0":
+            to_request(framework, read_parameters(framework, query), {})  # raises: it names what is missing
+        boundary = boundary_of(content_type)
+        check_size(int(length), self._limit)
+        txid = str(uuid4())
+        async with AsyncExitStack() as undo:
+            undo.push_async_callback(self._forget, txid)
+            chunks = watched(aiter(http.stream()), limit=self._limit, stall_seconds=self._stall_seconds)
+            parts = _Parts(framework, txid, self._storage, self._limit)
+            await parts.take(Multipart(chunks, boundary))
+            request = to_request(framework, read_parameters(framework, (*query, *parts.fields)), parts.names)
+            undo.pop_all()
+        submit = partial(self._desk.submit, txid=txid, client=client, request=request, uploads=tuple(parts.stored))
+        try:
+            await asyncio.to_thread(submit)
+        except Exception:
+            # Not on a cancellation: the thread goes on, and an accepted job must find its files. What it refuses is
+            # left to the sweep.
+            await self._forget(txid)
+            raise
+        return txid
+
+    async def _forget(self, txid: str) -> None:
+        uploads, _results = job_prefixes(txid)
+        await self._storage.delete_prefix(uploads)
+
+
+class _Parts:
+    """The parts of one body as they are taken: fields kept, files stored."""
+
+    def __init__(self, framework: Framework, txid: str, storage: Storage, limit: int) -> None:
+        self.fields: list[tuple[str, str]] = []
+        self.names: dict[Part, str] = {}
+        self.stored: list[StoredFile] = []
+        self._framework = framework
+        self._txid = txid
+        self._storage = storage
+        self._limit = limit
+
+    async def take(self, body: Multipart) -> None:
+        for _ in range(_MAX_PARTS):
+            head = await body.next_part()
+            if head is None:
+                return
+            if head.filename is None:
+                self.fields.append((head.name, await self._field(head, body)))
+            else:
+                await self._file(head, head.filename, body)
+        raise BadRequest(f"The body has more than {_MAX_PARTS} parts.")
+
+    async def _field(self, head: PartHead, body: Multipart) -> str:
+        if head.name in part_names(self._framework) - parameter_names(self._framework):
+            raise ParameterInvalid(
+                f"{head.name} came as text, not as a file. With curl write --form {head.name}=@FILE.", field=head.name
+            )
+        text = bytearray()
+        async for chunk in body.data():
+            text += chunk
+            if len(text) > _MAX_FIELD_BYTES:
+                raise ParameterInvalid(f"{head.name} is longer than {_MAX_FIELD_BYTES:,} bytes.", field=head.name[:100])
+        try:
+            return text.decode()
+        except UnicodeDecodeError as e:
+            raise ParameterInvalid(f"{head.name} is not UTF-8 text.", field=head.name[:100]) from e
+
+    async def _file(self, head: PartHead, given: str, body: Multipart) -> None:
+        if head.name in parameter_names(self._framework):
+            raise ParameterInvalid(f"{head.name} came as a file. Send it as a field, or in the query.", field=head.name)
+        part = find_part(self._framework, head.name)
+        data = body.data()
+        first = await anext(data, b"")
+        if not first and not given:
+            return  # a page's file field that was left empty
+        if part.part in self.names:
+            raise ParameterInvalid(f"{part.part} came twice. Send one file.", field=part.part)
+        name = file_name(part, given)
+        if not first:
+            raise EmptyFile(f"{part.part}: {given!r} is empty. Was it saved, and closed?", field=part.part)
+        key = upload_key(self._txid, part.part, name)
+        self.stored.append(await self._storage.put(key, _chain(first, data), limit=self._limit))
+        self.names[part.part] = name
+
+
+async def _chain(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield first
+    async for chunk in rest:
+        yield chunk
