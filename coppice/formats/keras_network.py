@@ -1,0 +1,144 @@
+"""From a Keras model at rest to one that runs, and back: where the arrays of a file become tensors of a module."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from coppice.errors import BadUpload, CoppiceError, UnsupportedLayer
+from coppice.formats.keras_file import Array, KerasFile, StoredArray, StoredLayer
+from coppice.keras_layers import Generation, KerasNetwork
+from coppice.keras_layers.binding import LayerPath, Place
+from coppice.keras_layers.configuration import class_name, is_model
+from coppice.keras_layers.examples import OPEN_SIZES, example_inputs
+from coppice.keras_layers.network import build
+from coppice.keras_layers.resizing import remember_built_shapes
+from coppice.tracing.network import Layer, Network
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenModel:
+    """A file's model, ready to run; `origins` says where each tensor of the module stands in the file."""
+
+    file: KerasFile
+    network: Network
+    origins: Mapping[str, Place]
+
+    def edited(self, pruned: nn.Module) -> KerasFile:
+        """The file with the configuration and the arrays of a pruned copy of the network's module."""
+        if not isinstance(pruned, KerasNetwork):
+            raise TypeError(f"a {type(pruned).__name__} is no copy of a Keras network")
+        tensors = {**dict(pruned.named_parameters()), **dict(pruned.named_buffers())}
+        values = {place: tensors[name] for name, place in self.origins.items()}
+        layers = tuple(_edited_layer(layer, values) for layer in self.file.layers)
+        return replace(self.file, config=pruned.entry, layers=layers)
+
+
+def open_model(file: KerasFile, *, seed: int = 0) -> OpenModel:
+    """Build the interpreter's module of a file and run it once, so that what can't work fails here, by name."""
+    entry = dict(file.config)
+    if file.dialect.generation is Generation.KERAS_1:
+        raise BadUpload(
+            f"the file was written by Keras {file.dialect.keras_version}, whose layers mean other things. Load it with "
+            "Keras 2 and save it again."
+        )
+    if not is_model(entry):
+        raise UnsupportedLayer(
+            f"the model is a {class_name(entry)} whose wiring is Python code that the file doesn't hold. Build it as a "
+            "Sequential or functional model and save it again."
+        )
+    shelf = {layer.path: [(array.name, array.value) for array in layer.arrays] for layer in file.layers}
+    module, origins = build(entry, shelf, file.dialect)
+    inputs = _run_once(module, seed)
+    return OpenModel(
+        file=file,
+        network=Network(module=module, inputs=inputs, layers=layers_of(module), notes=tuple(_notes(module))),
+        origins=origins,
+    )
+
+
+def layers_of(module: KerasNetwork) -> tuple[Layer, ...]:
+    """The layers as `model.summary()` lists them, inner ones after their model; a name used twice gets its path."""
+    parts = [(path, part) for path, part in module.named_modules() if path]
+    times = Counter(str(part.layer_name) for _, part in parts)
+    return tuple(
+        Layer(
+            name=str(part.layer_name) if times[str(part.layer_name)] == 1 else path.replace(".", "/"),
+            path=path,
+            kind=str(part.class_name),
+        )
+        for path, part in parts
+    )
+
+
+def _run_once(module: KerasNetwork, seed: int) -> tuple[Tensor, ...]:
+    """Inputs on which the module was run, its layers remembering the shapes that their configuration was made for."""
+    at: list[str] = []
+    hooks = [
+        part.register_forward_pre_hook(lambda part, _: at.append(f"{part.layer_name!r} ({part.class_name})"))
+        for part in module.modules()
+        if not isinstance(part, KerasNetwork)
+    ]
+    failure: Exception | None = None
+    try:
+        for size in OPEN_SIZES:
+            inputs = example_inputs(module, seed=seed, open_size=size)
+            try:
+                remember_built_shapes(module, inputs)
+            except CoppiceError:
+                raise
+            except (RuntimeError, ValueError, IndexError, KeyError, TypeError) as e:
+                if "allocate memory" in str(e):
+                    raise
+                failure = failure or e
+            else:
+                return inputs
+    finally:
+        for hook in hooks:
+            hook.remove()
+    raise _mismatch(module, at[-1] if at else "the input", failure) from failure
+
+
+def _mismatch(module: KerasNetwork, where: str, failure: Exception | None) -> CoppiceError:
+    reason = str(failure).strip().splitlines()[0][:300] if failure is not None else ""
+    passed = module.passed_over
+    if passed:
+        names = ", ".join(f"{one.layer!r} ({one.kind})" for one in passed[:8])
+        return UnsupportedLayer(
+            f"Coppice can't compute {names}, and what comes after doesn't fit its input: at layer {where}: {reason}. "
+            "Replace it by standard Keras layers.",
+            field=passed[0].layer,
+        )
+    return BadUpload(f"the arrays don't fit the configuration: at layer {where}: {reason}.")
+
+
+def _notes(module: KerasNetwork) -> Iterator[str]:
+    for one in module.passed_over:
+        yield (
+            f"{one.layer} ({one.kind}) is code of the user's and was not run: its channels stay, and the numeric check "
+            "took it for the identity."
+        )
+
+
+def _edited_layer(layer: StoredLayer, values: Mapping[tuple[LayerPath, int], Tensor]) -> StoredLayer:
+    return replace(
+        layer,
+        arrays=tuple(
+            StoredArray(name=array.name, value=_stored(values[layer.path, position], array.value))
+            if (layer.path, position) in values
+            else array
+            for position, array in enumerate(layer.arrays)
+        ),
+    )
+
+
+def _stored(tensor: Tensor, original: Array) -> Array:
+    """The tensor as the file kept it: half precision goes back to half."""
+    cpu = tensor.detach().to("cpu")
+    if cpu.dtype is torch.bfloat16:
+        cpu = cpu.float()
+    return cpu.numpy().astype(original.dtype, copy=False)

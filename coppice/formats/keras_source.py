@@ -1,0 +1,82 @@
+"""An upload of a Keras user, `.h5` or `.keras`, and the way back to the same kind of file in the same dialect."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+
+from torch import nn
+
+from coppice.formats import keras_h5, keras_zip
+from coppice.formats.keras_file import KerasFile
+from coppice.formats.keras_network import open_model
+from coppice.formats.keras_reload import reload_keras
+from coppice.formats.sniff import Kind, sniff
+from coppice.records.plan import Plan
+from coppice.records.report import Artifact, Report
+from coppice.records.request import Part, Request
+from coppice.tracing.network import Network
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KerasFormat:
+    """How one kind of file is read and written."""
+
+    read: Callable[[Path, str], KerasFile]
+    write: Callable[[Path, KerasFile, Path, str], tuple[str, ...]]
+    suffix: str
+    media_type: str
+
+
+#: By content: TensorFlow up to 2.12 wrote HDF5 under the name .keras.
+FORMATS: dict[Kind, KerasFormat] = {
+    Kind.HDF5: KerasFormat(read=keras_h5.read, write=keras_h5.write, suffix=".h5", media_type="application/x-hdf5"),
+    Kind.KERAS: KerasFormat(read=keras_zip.read, write=keras_zip.write, suffix=".keras", media_type="application/zip"),
+}
+
+
+def open_keras(request: Request, files: Mapping[Part, Path]) -> KerasSource:
+    """Read the model and run it once; raises what says why that can't be."""
+    path = files[Part.MODEL]
+    return KerasSource(path, request.files.get(Part.MODEL, path.name), seed=request.seed)
+
+
+class KerasSource:
+    """A Keras file that was read, and the interpreter's module of it."""
+
+    def __init__(self, path: Path, name: str, *, seed: int) -> None:
+        self._path = path
+        self._name = name
+        self._format = FORMATS[sniff(path)]
+        self._opened = open_model(self._format.read(path, name), seed=seed)
+        self._notes: tuple[str, ...] = ()
+
+    @property
+    def network(self) -> Network:
+        """The interpreter's module."""
+        return self._opened.network
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the written file does without."""
+        return self._notes
+
+    def write(self, pruned: nn.Module, plan: Plan, report: Report, out: Path) -> tuple[Artifact, ...]:  # noqa: ARG002
+        """Edit a copy of the user's file."""
+        artifact = Artifact(name="model", file=self._file_name(), media_type=self._format.media_type)
+        self._notes = self._format.write(self._path, self._opened.edited(pruned), out / artifact.file, self._name)
+        return (artifact,)
+
+    def reload(self, pruned: nn.Module, artifacts: tuple[Artifact, ...], out: Path) -> None:
+        """Read the written file in a process of its own and compare what it computes."""
+        written = next(out / artifact.file for artifact in artifacts if artifact.name == "model")
+        reload_keras(pruned, self.network.inputs, written)
+
+    def _file_name(self) -> str:
+        """The user's own name for it; a suffix that lies about the content is a habit that loaders rely on."""
+        name = PurePath(self._name)
+        suffix = name.suffix if name.suffix in (".h5", ".hdf5", ".keras") else self._format.suffix
+        stem = re.sub(r"[^A-Za-z0-9_.-]", "_", name.stem)[:80] or "model"
+        return f"{stem}_pruned{suffix}"

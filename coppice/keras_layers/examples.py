@@ -1,0 +1,94 @@
+"""Inputs to run a model with, made from the shapes that its configuration declares."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from coppice.errors import BadUpload, InputSizeInvalid
+from coppice.keras_layers.configuration import (
+    Entry,
+    class_name,
+    declared_shape,
+    is_model,
+    layer_entries,
+    named_entries,
+    plain,
+)
+from coppice.keras_layers.graph import Ref
+from coppice.keras_layers.layer import KerasLayer
+from coppice.keras_layers.network import KerasNetwork
+from coppice.keras_layers.tree import leaves
+from coppice.records.request import MAX_INPUT_ELEMENTS
+
+#: Two samples: enough to see what mixes samples.
+_BATCH = 2
+#: Sizes for open axes. Small ones first; a network that shrinks its images a lot needs a larger one.
+OPEN_SIZES = (64, 128, 224, 320)
+
+
+def example_inputs(network: KerasNetwork, *, seed: int, open_size: int) -> tuple[Tensor, ...]:
+    """One random batch per input, in the order of the model's inputs; `open_size` fills axes declared as None."""
+    generator = torch.Generator().manual_seed(seed)
+    inputs = []
+    for ref in network.graph.inputs:
+        shape = [open_size if size is None else size for size in _declared(network, ref)[1:]]
+        if any(size < 1 for size in shape) or _BATCH * math.prod(shape) > MAX_INPUT_ELEMENTS:
+            raise InputSizeInvalid(
+                f"the model declares an input of shape {shape}: {_BATCH * math.prod(shape):,} numbers; the limit is "
+                f"{MAX_INPUT_ELEMENTS:,}.",
+                field=ref.layer,
+            )
+        indices = min(_vocabularies(network, ref), default=None)
+        if indices is None:
+            inputs.append(torch.rand((_BATCH, *shape), generator=generator))
+        else:
+            inputs.append(torch.randint(0, indices, (_BATCH, *shape), generator=generator))
+    return tuple(inputs)
+
+
+def _declared(network: KerasNetwork, ref: Ref) -> list[int | None]:
+    entry = dict(named_entries(network.entry)).get(ref.layer)
+    shape = _shape_of(entry) if entry is not None else _first_shape(network.entry)
+    if shape is None or len(shape) < 2:
+        raise BadUpload(
+            f"the model doesn't say what shape its input {ref.layer!r} has. Build it with an input shape "
+            "(Input(shape=...) as the first layer) and save it again."
+        )
+    return shape
+
+
+def _first_shape(model: Entry) -> list[int | None] | None:
+    """A Sequential's input shape: of its first layer, or of that layer's own first, or as it was built with."""
+    entries = layer_entries(model)
+    found = _shape_of(entries[0]) if entries else None
+    if found is None and isinstance(model["config"], dict):
+        found = plain(model["config"].get("build_input_shape"))
+    return found if isinstance(found, list) else None
+
+
+def _shape_of(entry: Entry) -> list[int | None] | None:
+    shape = declared_shape(entry)
+    if shape is not None:
+        return shape
+    if is_model(entry):
+        return _first_shape(entry)
+    built = entry.get("build_config")
+    stated = plain(built.get("input_shape")) if isinstance(built, dict) else None
+    return stated if isinstance(stated, list) and class_name(entry) != "InputLayer" else None
+
+
+def _vocabularies(network: KerasNetwork, ref: Ref) -> Iterator[int]:
+    """How many rows the embeddings have that look the input up."""
+    for call in network.graph.calls:
+        if ref not in leaves([call.arguments, call.named], Ref):
+            continue
+        layer = network.layer(call.layer)
+        if isinstance(layer, KerasLayer) and layer.class_name == "Embedding":
+            yield layer.array("embeddings").shape[0]
+        elif isinstance(layer, KerasNetwork):
+            for inner in layer.graph.inputs[:1]:
+                yield from _vocabularies(layer, inner)

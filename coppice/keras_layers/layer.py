@@ -1,0 +1,67 @@
+"""One Keras layer as a torch module: its configuration, its arrays, and the row that says what it computes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor, nn
+
+from coppice.keras_layers.configuration import Config, Entry, class_name
+from coppice.keras_layers.dialect import Dialect
+from coppice.keras_layers.table import LayerClass, Shapes
+
+
+class KerasLayer(nn.Module):
+    """A layer of a Keras model; `kernel`, `gamma`, ... are its parameters, in Keras' layout.
+
+    It holds no size of its own: what can change with a cut is read from the tensors at every call.
+    """
+
+    def __init__(self, *, name: str, entry: Entry, row: LayerClass, arrays: Mapping[str, Tensor], dialect: Dialect):
+        super().__init__()
+        self.layer_name = name
+        self.class_name = class_name(entry)
+        self.entry = entry
+        self.row = row
+        self.dialect = dialect
+        #: Shapes of the first call's inputs, batch included: what a size in the configuration was written for.
+        self.built_shapes: Shapes = ()
+        #: A frozen layer, or one called with training=False, stays in inference mode.
+        self.inference_only = entry["config"].get("trainable") is False
+        for variable, tensor in arrays.items():
+            if variable in row.statistics or not tensor.is_floating_point():
+                self.register_buffer(variable, tensor)
+            else:
+                self.register_parameter(variable, nn.Parameter(tensor))
+
+    @property
+    def config(self) -> Config:
+        """The layer's own part of the model's configuration."""
+        config: Config = self.entry["config"]
+        return config
+
+    def array(self, variable: str) -> Tensor:
+        """The array of that name."""
+        found = self.optional(variable)
+        if found is None:
+            raise RuntimeError(f"layer {self.layer_name!r} ({self.class_name}) has no array {variable!r}")
+        return found
+
+    def optional(self, variable: str) -> Tensor | None:
+        """The array of that name, or None where the configuration does without: a bias, a scale."""
+        found = self._parameters.get(variable)
+        return self._buffers.get(variable) if found is None else found
+
+    def train(self, mode: bool = True) -> KerasLayer:
+        """Training mode, except where Keras would stay in inference mode."""
+        super().train(mode and not self.inference_only)
+        return self
+
+    def forward(self, inputs: Any, *extra: Any, **named: Any) -> Tensor:
+        """Call the layer as Keras would: `inputs` is a tensor or a list of tensors."""
+        return self.row.call(self, inputs, *extra, **named)
+
+    def extra_repr(self) -> str:
+        """The class, for printing."""
+        return self.class_name
