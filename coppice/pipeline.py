@@ -72,7 +72,7 @@ def run(request: Request, files: Mapping[Part, Path], out: Path, progress: Tell)
     artifacts = (*source.write(pruned.module, pruned.plan, report, out), _plan(pruned.plan, out))
     progress(Progress(step="reload", fraction=0.85))
     source.reload(pruned.module, artifacts, out)
-    return _with_bundle(report, artifacts, out)
+    return _with_bundle(report.model_copy(update={"notes": (*report.notes, *source.notes)}), artifacts, out)
 
 
 def inspect(request: Request, files: Mapping[Part, Path], progress: Tell) -> Inspection:

@@ -34,7 +34,7 @@ def moved(call: Call) -> Sequence[Axes]:
         result = call.op(**{name: labels}, **rest)
         return [result] if isinstance(result, torch.Tensor) else list(result)
 
-    return read_back(call, call.axes(name), move, [tuple(output.shape) for output in call.outputs], largest)
+    return read_back(call, call.axes(name), move, [tuple(output.shape) for output in call.outputs], outermost)
 
 
 def read_back(
@@ -87,9 +87,9 @@ def _varies(labels: Labels, axis: int) -> bool:
     return bool((labels != first).any())
 
 
-def largest(sizes: Sequence[int]) -> int:
-    """The largest of the axes that a split gives; of equals the first."""
-    return int(np.argmax(sizes))
+def outermost(_: Sequence[int]) -> int:
+    """The first of the axes that a split gives: what pixel shuffle leaves of the channels."""
+    return 0
 
 
 def innermost(sizes: Sequence[int]) -> int:

@@ -36,7 +36,6 @@ RULES: dict[str, Rule] = {
     "aten::constant_pad_nd": padded,
     **dict.fromkeys(
         (
-            "aten::_adaptive_avg_pool1d",
             "aten::adaptive_avg_pool1d",
             "aten::adaptive_max_pool1d",
             "aten::avg_pool1d",

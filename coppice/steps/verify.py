@@ -65,14 +65,23 @@ def difference(expected: Any, found: Any) -> float:
         if not want.is_floating_point() and not want.is_complex():
             worst = max(worst, 0.0 if torch.equal(want, got) else math.inf)
         elif want.numel():
-            scale = max(want.abs().max().item(), torch.finfo(torch.float32).tiny)
-            worst = max(worst, (want - got).abs().max().item() / scale)
-        if math.isnan(worst):
-            raise VerificationFailed(
-                "The model gives NaN on the example input, so nothing can be verified. Send a trained model whose "
-                "outputs are finite."
-            )
+            worst = max(worst, _relative(want, got))
     return worst
+
+
+def _relative(want: torch.Tensor, got: torch.Tensor) -> float:
+    if want.isnan().any():
+        raise VerificationFailed(
+            "The model gives NaN on the example input, so nothing can be verified. Send a trained model whose outputs "
+            "are numbers."
+        )
+    finite = want.isfinite()  # a mask's -inf must stay where it is
+    if got.isnan().any() or not torch.equal(want[~finite], got[~finite]):
+        return math.inf
+    if not finite.any():
+        return 0.0
+    scale = max(want[finite].abs().max().item(), torch.finfo(torch.float32).tiny)
+    return (want[finite] - got[finite]).abs().max().item() / scale
 
 
 def _compare(dense: nn.Module, pruned: nn.Module, inputs: Sequence[torch.Tensor], dtype: torch.dtype) -> Verification:
