@@ -58,19 +58,24 @@ async def attempt(tools: Tools, txid: str) -> None:
     if row is None:  # the worker was killed between the commit that published the result and the queue's note of it
         return
     folder = tools.folder / txid
+    error: CoppiceError | None = None
     try:
         await _run(tools, row, folder)
     except CoppiceError as e:
-        await asyncio.to_thread(_fail, tools, row, e)
+        error = e
     except JobFailedError:
         raise
-    except Exception:  # noqa: BLE001  # logged; a fault of ours must end the job, and not the worker
+    except Exception:  # noqa: BLE001  # a fault of ours ends this job; it must not end the worker
         reference = uuid4().hex[:12]
         _log.exception("job %s, attempt %d, reference %s", txid, row.attempts, reference)
         error = InternalError(f"The service failed on this job. Reference for the operator: {reference}.")
-        await asyncio.to_thread(_fail, tools, row, error)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+    if error is not None:
+        await asyncio.to_thread(_fail, tools, row, error)
+    await tools.storage.delete_prefix(job_prefixes(txid)[0])
+    if error is not None:
+        raise JobFailedError(txid)
 
 
 def hand_back(tools: Tools, txid: str) -> None:
@@ -138,11 +143,11 @@ async def _publish(tools: Tools, row: JobRow, report: Report, out: Path) -> None
             raise JobFailedError(row.txid)
 
     await asyncio.to_thread(commit)
-    await tools.storage.delete_prefix(job_prefixes(row.txid)[0])
+    _log.info("job %s done, attempt %d", row.txid, row.attempts)
 
 
 def _fail(tools: Tools, row: JobRow, error: CoppiceError) -> None:
     failure = Failure(code=error.code, message=error.message[:8000], field=error.field and error.field[:200])
     with Session(tools.engine) as session, session.begin():
         queries.fail(session, row.txid, row.attempts, finished=datetime.now(UTC), failure=failure)
-    raise JobFailedError(row.txid)
+    _log.info("job %s failed, attempt %d: %s", row.txid, row.attempts, error.code)

@@ -30,18 +30,17 @@ class Desk:
 
     def submit(self, *, txid: str, client: str, request: Request, uploads: Sequence[StoredFile]) -> None:
         """Accept a job whose files are stored. When this returns, the job is on disk and will end."""
+        row = JobRow(
+            txid=txid,
+            client=client,
+            request=request.model_dump(mode="json"),
+            uploads=[asdict(upload) for upload in uploads],
+            submitted=datetime.now(UTC),
+        )
         with Session(self._engine) as session, session.begin():
-            session.add(
-                JobRow(
-                    txid=txid,
-                    client=client,
-                    request=request.model_dump(mode="json"),
-                    uploads=[asdict(upload) for upload in uploads],
-                    submitted=datetime.now(UTC),
-                )
-            )
+            session.add(row)
             session.flush()
-            self._queue.add(session, txid, client)
+            self._queue.add(session, row)
 
     def job(self, txid: str, client: str) -> Job:
         """One job as it stands now; raises UnknownTransaction, for another client's, too."""
@@ -80,7 +79,7 @@ class Desk:
             submitted=row.submitted,
             finished=ended,
             progress=Progress.model_validate(row.progress) if state is JobState.RUNNING and row.progress else None,
-            place=self._queue.place(row.submitted) if state is JobState.QUEUED else None,
+            place=self._queue.place(row) if state is JobState.QUEUED else None,
             failure=_failure(row) if state is JobState.FAILED else None,
             summary=row.summary if done else None,
             filename=row.filename if done else None,

@@ -16,7 +16,7 @@ from coppice.records.report import Failure, Progress
 
 def job(session: Session, txid: str) -> JobRow | None:
     """One job, whoever sent it."""
-    return session.get(JobRow, txid)
+    return session.scalar(select(JobRow).where(JobRow.txid == txid))
 
 
 def job_of_client(session: Session, txid: str, client: str) -> JobRow | None:

@@ -9,6 +9,7 @@ in hand go back to the queue; that is what makes an accepted job end whatever is
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -65,20 +66,22 @@ class Queue:
             system_database_engine=engine, serializer=DBOSPortableJSON, application_name=_APPLICATION
         )
 
-    def add(self, session: Session, txid: str, client: str) -> None:
-        """Queue a job in the caller's transaction: both are kept or neither."""
+    def add(self, session: Session, row: JobRow) -> None:
+        """Queue a job in the transaction that inserts its row: both are kept or neither."""
         self._client.enqueue_in_transaction(
             session,
             {
                 "queue_name": _QUEUE,
                 "workflow_name": _WORKFLOW,
-                "workflow_id": txid,
+                "workflow_id": row.txid,
                 "workflow_id_reuse_policy": "reject",
                 "app_version": _VERSION,
                 # One partition a client: workers take clients in turn, so nobody waits behind another's hundred jobs.
-                "queue_partition_key": client,
+                "queue_partition_key": row.client,
+                # First come, first served. By itself DBOS orders by whole seconds on SQLite, then by the id.
+                "priority": row.number,
             },
-            txid,
+            row.txid,
         )
 
     def standing(self, txid: str) -> Standing | None:
@@ -90,14 +93,13 @@ class Queue:
         ended = found[0].completed_at
         return Standing(state=state, ended=None if ended is None else datetime.fromtimestamp(ended / 1000, UTC))
 
-    def place(self, submitted: datetime) -> int:
-        """Place in the queue of a job that was sent then: 1 is next. Clients take turns, so it may come sooner."""
-        # By our own clock: DBOS counts whole seconds on SQLite.
+    def place(self, row: JobRow) -> int:
+        """A queued job's place: 1 is next. Clients take turns, so its own turn may come sooner."""
         ahead = (
             sa.select(sa.func.count())
             .select_from(JobRow)
             .join(_STATUS, _STATUS.c.workflow_uuid == JobRow.txid)
-            .where(_STATUS.c.queue_name == _QUEUE, _STATUS.c.status == "ENQUEUED", JobRow.submitted < submitted)
+            .where(_STATUS.c.queue_name == _QUEUE, _STATUS.c.status == "ENQUEUED", JobRow.number < row.number)
         )
         with self._engine.connect() as connection:
             return 1 + (connection.scalar(ahead) or 0)
@@ -141,6 +143,7 @@ async def work(engine: sa.Engine, slot: int, run: Callable[[str], Awaitable[None
         "log_level": "WARNING",
     }
     DBOS(config=config)
+    logging.getLogger("dbos").addFilter(_is_a_fault)
 
     @DBOS.step(name=_WORKFLOW, preemptible=True)
     async def step(txid: str) -> None:
@@ -157,6 +160,11 @@ async def work(engine: sa.Engine, slot: int, run: Callable[[str], Awaitable[None
     await DBOS.register_queue_async(
         _QUEUE, worker_concurrency=1, partition_worker_concurrency=1, polling_interval_sec=_POLL_SECONDS
     )
+
+
+def _is_a_fault(record: logging.LogRecord) -> bool:
+    # A failed job is an ordinary end, noted in its row; DBOS would log it as an error, with a traceback.
+    return not (record.exc_info and isinstance(record.exc_info[1], JobFailedError))
 
 
 def _executor(slot: int) -> str:

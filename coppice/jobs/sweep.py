@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Engine
@@ -14,15 +15,10 @@ from coppice.storage import Storage, job_prefixes
 
 async def sweep_expired(engine: Engine, queue: Queue, storage: Storage, retention: timedelta) -> None:
     """Delete the files of every job that ended longer ago than the retention. Several workers may do it at once."""
-    cutoff = datetime.now(UTC) - retention
-    _note_ends(engine, queue, cutoff)
-    with Session(engine) as session:
-        txids = queries.past_retention(session, cutoff)
-    for txid in txids:
+    for txid in await asyncio.to_thread(_expired, engine, queue, datetime.now(UTC) - retention):
         for prefix in job_prefixes(txid):
             await storage.delete_prefix(prefix)
-        with Session(engine) as session, session.begin():
-            queries.mark_swept(session, txid, datetime.now(UTC))
+        await asyncio.to_thread(_mark_swept, engine, txid)
 
 
 async def sweep_unaccepted(engine: Engine, storage: Storage) -> None:
@@ -34,12 +30,16 @@ async def sweep_unaccepted(engine: Engine, storage: Storage) -> None:
         await storage.delete_prefix(job_prefixes(txid)[0])
 
 
-def _note_ends(engine: Engine, queue: Queue, cutoff: datetime) -> None:
-    # `Desk.cancel` writes to the queue and then to the row; a kill in between leaves the row without its end.
-    with Session(engine) as session:
-        unfinished = queries.unfinished_since(session, cutoff)
-    for txid in unfinished:
-        standing = queue.standing(txid)
-        if standing is not None and standing.ended is not None:
-            with Session(engine) as session, session.begin():
+def _expired(engine: Engine, queue: Queue, cutoff: datetime) -> list[str]:
+    with Session(engine) as session, session.begin():
+        # `Desk.cancel` writes to the queue and then to the row; a kill in between leaves the row without its end.
+        for txid in queries.unfinished_since(session, cutoff):
+            standing = queue.standing(txid)
+            if standing is not None and standing.ended is not None:
                 queries.note_end(session, txid, standing.ended)
+        return queries.past_retention(session, cutoff)
+
+
+def _mark_swept(engine: Engine, txid: str) -> None:
+    with Session(engine) as session, session.begin():
+        queries.mark_swept(session, txid, datetime.now(UTC))

@@ -42,8 +42,9 @@ class JobRow(Table):
 
     __tablename__ = "jobs"
 
-    txid: Mapped[str] = mapped_column(primary_key=True)
-    client: Mapped[str] = mapped_column(index=True)
+    number: Mapped[int] = mapped_column(primary_key=True)  # in the order of acceptance
+    txid: Mapped[str] = mapped_column(unique=True)
+    client: Mapped[str]
     request: Mapped[dict[str, Any]]  # records.Request
     uploads: Mapped[list[Any]]  # storage.StoredFile
     submitted: Mapped[datetime]

@@ -73,24 +73,28 @@ class _Hand:
 
     def __init__(self, tools: Tools) -> None:
         self._tools = tools
+        # The queue hands out one job at a time by counting those that run, and a job that it has just handed out counts
+        # only once this loop has come round to it; the lock makes sure.
+        self._one = asyncio.Lock()
         self._stopping = False
         self._attempt: asyncio.Task[None] | None = None
         self._txid = ""
 
     async def take(self, txid: str) -> None:
         """Make one attempt at a job: what the queue calls, and cancels when the job is cancelled."""
-        if self._stopping:
-            await _until_the_process_ends()
-        self._txid, self._attempt = txid, asyncio.create_task(attempt(self._tools, txid))
-        try:
-            await asyncio.wait({self._attempt})
-        except asyncio.CancelledError:
-            self._attempt.cancel()
-            await asyncio.wait({self._attempt})
-            raise
-        if self._attempt.cancelled():  # by `put_down`: the job is to be taken up again, so the queue must see no end
-            await _until_the_process_ends()
-        self._attempt.result()
+        async with self._one:
+            if not self._stopping:
+                self._txid, self._attempt = txid, asyncio.create_task(attempt(self._tools, txid))
+                try:
+                    await asyncio.wait({self._attempt})
+                except asyncio.CancelledError:
+                    self._attempt.cancel()
+                    await asyncio.wait({self._attempt})
+                    raise
+                if not self._attempt.cancelled():
+                    return self._attempt.result()
+        # The job is to be taken up again by the slot's next process, so the queue must see no end of it.
+        await asyncio.Event().wait()
 
     async def put_down(self) -> None:
         """Kill the job in hand and don't hold it against the job; the next process of this slot takes it up again."""
@@ -101,11 +105,6 @@ class _Hand:
         await asyncio.wait({self._attempt}, timeout=_STOP_SECONDS)
         if self._attempt.cancelled():
             await asyncio.to_thread(hand_back, self._tools, self._txid)
-
-
-async def _until_the_process_ends() -> NoReturn:
-    await asyncio.Event().wait()
-    raise AssertionError("nothing sets the event")
 
 
 def main(arguments: list[str]) -> int:
