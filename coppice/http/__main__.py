@@ -1,12 +1,15 @@
-"""The API process: `python -m coppice.http`. Its settings come from the environment (`COPPICE_...`).
+"""The API process: `python -m coppice.http [--socket NUMBER]`. Its settings come from the environment (`COPPICE_...`).
 
-It prints one line when it listens, with the port that it got, and logs to stderr without query strings: a transaction
-id opens a result, and a key is in the headers.
+Given the number of a listening socket, as `jobs.supervisor` does, it serves on that: calls that come while this
+process starts again wait there. It prints one line when it listens, with the port that it got, and logs to stderr
+without query strings: a transaction id opens a result, and a key is in the headers.
 """
 
 from __future__ import annotations
 
+import argparse
 import logging
+import socket
 import sys
 
 import uvicorn
@@ -28,15 +31,15 @@ def main() -> int:
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s %(levelname)s %(message)s")
     logging.getLogger("coppice").setLevel(logging.INFO)
     try:
-        serve(load())
+        serve(load(), _inherited(sys.argv[1:]))
     except CoppiceError as e:
         logging.getLogger("coppice.http").error("%s", e.message)  # noqa: TRY400  # a refusal, not a fault of ours
         return e.exit_code
     return 0
 
 
-def serve(settings: Settings) -> None:
-    """Open everything, listen, serve."""
+def serve(settings: Settings, listening: socket.socket | None = None) -> None:
+    """Open everything, listen unless that was done, serve."""
     app = create_app(settings, Desk(settings), Keys(settings), Storage(settings))
     cert, key = certificate(settings) if settings.tls else (None, None)
     config = uvicorn.Config(
@@ -51,13 +54,20 @@ def serve(settings: Settings) -> None:
         timeout_graceful_shutdown=_GRACE_SECONDS,
     )
     config.load()
-    listening = config.bind_socket()
+    listening = listening or config.bind_socket()
     # Printed before the loop runs, but the socket is bound: whoever reads the line can connect, and is served.
     listening.listen(config.backlog)
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     scheme = "https" if settings.tls else "http"
     print(f"Coppice listens on {scheme}://{host}:{listening.getsockname()[1]} (docs at /docs)", flush=True)  # noqa: T201
     uvicorn.Server(config).run(sockets=[listening])
+
+
+def _inherited(arguments: list[str]) -> socket.socket | None:
+    parser = argparse.ArgumentParser(prog="python -m coppice.http")
+    parser.add_argument("--socket", type=int, metavar="NUMBER", help="descriptor of a socket that listens already")
+    number = parser.parse_args(arguments).socket
+    return None if number is None else socket.socket(fileno=number)
 
 
 if __name__ == "__main__":

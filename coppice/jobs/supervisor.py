@@ -13,35 +13,51 @@ import os
 import socket
 import sys
 
-from coppice.errors import ParameterInvalid, ServiceUnavailable
+from coppice.errors import IsolationUnavailable, ParameterInvalid, ServiceUnavailable
 from coppice.jobs.database import open_database
 from coppice.jobs.locks import hold
 from coppice.jobs.processes import Program, keep_running
 from coppice.jobs.queue import Queue
 from coppice.jobs.sweep import sweep_unaccepted
+from coppice.sandbox import describe
 from coppice.settings import Settings
 from coppice.storage import Storage
+from coppice.version import __version__
 
 
 def serve(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT. Raises ParameterInvalid, ServiceUnavailable or IsolationUnavailable."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s serve %(levelname)s %(message)s")
-    if settings.isolation == "none" and not settings.loopback_only:
-        raise ParameterInvalid(
-            f"--isolation none runs the code of whoever sends a job, unprotected, so it serves this machine only:"
-            f" --host 127.0.0.1 instead of {settings.host}.",
-            field="host",
-        )
+    isolation = _isolation(settings)
     settings = settings.model_copy(update={"data_dir": settings.data_dir.absolute()})
     with hold(settings.data_dir / "service.lock", "the data folder"), _listen(settings) as listener:
-        port = listener.getsockname()[1]
-        settings = settings.model_copy(update={"port": port})
+        settings = settings.model_copy(update={"port": listener.getsockname()[1]})
         _take_back(settings)
-        for line in _greeting(settings):
-            sys.stdout.write(f"{line}\n")
+        sys.stdout.write(
+            f"Coppice {__version__}\n"
+            f"  data       {settings.data_dir}\n"
+            f"  isolation  {isolation}\n"
+            f"  API keys   {'needed (coppice keys create NAME)' if settings.asks_for_keys else 'not needed'}\n"
+            f"  workers    {settings.workers}\n"
+        )
         sys.stdout.flush()
         others = {name: value for name, value in os.environ.items() if not name.startswith("COPPICE_")}
         keep_running(_programs(settings, listener), {**others, **settings.environment()})
+
+
+def _isolation(settings: Settings) -> str:
+    """What will contain the jobs; raises when that is nothing and others could send some."""
+    if settings.isolation == "none" and not settings.loopback_only:
+        raise ParameterInvalid(
+            "--isolation none runs the code of whoever sends a job, unprotected, so it serves this machine only:"
+            f" --host 127.0.0.1 instead of {settings.host}.",
+            field="host",
+        )
+    found = describe(settings)
+    reasons = "; ".join(found["reasons"])
+    if found["level"] == "unavailable":
+        raise IsolationUnavailable(reasons)
+    return f"{found['level']} ({reasons})"
 
 
 def _listen(settings: Settings) -> socket.socket:
@@ -81,19 +97,3 @@ def _programs(settings: Settings, listener: socket.socket) -> tuple[Program, ...
         for slot in range(settings.workers)
     )
     return (http, *workers)
-
-
-def _greeting(settings: Settings) -> tuple[str, ...]:
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    isolation = {
-        "bwrap": "bubblewrap, one sandbox a job",
-        "none": "NONE: jobs run unprotected, with the rights of this user",
-    }
-    keys = "needed (coppice keys create NAME)" if settings.asks_for_keys else "not needed"
-    return (
-        f"coppice serves {'https' if settings.tls else 'http'}://{host}:{settings.port} (try /docs)",
-        f"  data       {settings.data_dir}",
-        f"  isolation  {isolation[settings.isolation]}",
-        f"  API keys   {keys}",
-        f"  workers    {settings.workers}",
-    )

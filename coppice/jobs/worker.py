@@ -92,7 +92,8 @@ class _Hand:
                     await asyncio.wait({self._attempt})
                     raise
                 if not self._attempt.cancelled():
-                    return self._attempt.result()
+                    self._attempt.result()
+                    return
         # The job is to be taken up again by the slot's next process, so the queue must see no end of it.
         await asyncio.Event().wait()
 

@@ -99,7 +99,7 @@ REPORT = Report(
 )
 
 
-def until(look: Callable[[], T], what: str) -> T:
+def until(look: Callable[[], T | None], what: str) -> T:
     """The first true thing that `look` gives."""
     deadline = time.monotonic() + DEADLINE_SECONDS
     while time.monotonic() < deadline:
