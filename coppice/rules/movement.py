@@ -49,31 +49,38 @@ def read_back(
     for axis, labels in enumerate(axes):
         if not labels.any():
             continue
-        spread = torch.from_numpy(labels).reshape([-1 if a == axis else 1 for a in range(len(axes))])
-        outputs = [_without_repeats(out.numpy()) for out in move(spread.expand([length.size for length in axes]))]
+        # As float64, which holds every label exactly: some operators (im2col) refuse integers.
+        spread = torch.from_numpy(labels).double().reshape([-1 if a == axis else 1 for a in range(len(axes))])
+        outputs = [_without_repeats(out) for out in move(spread.expand([length.size for length in axes]))]
         seen = np.unique(np.concatenate([out.ravel() for out in outputs])) if outputs else np.zeros(0)
         if np.setdiff1d(labels, seen).size:
             call.ledger.fix(labels, "cut at a position that the code names")
+        padded = bool((labels != FIXED).all())  # then a FIXED in an output is a zero that the operator put there
         for result, moved_labels in zip(results, outputs, strict=True):
-            _assign(call, result, moved_labels, carrier)
+            _assign(call, result, moved_labels, carrier, padded=padded)
     return [tuple(result) for result in results]
 
 
-def _without_repeats(labels: Labels) -> Labels:
+def _without_repeats(labels: torch.Tensor) -> Labels:
     """One position of every axis along which nothing changes because its stride is 0."""
-    return labels[tuple(slice(0, 1) if stride == 0 else slice(None) for stride in labels.strides)]
+    short = labels[tuple(slice(0, 1) if stride == 0 else slice(None) for stride in labels.stride())]
+    return short.numpy().astype(np.int64)
 
 
-def _assign(call: Call, result: list[Labels], labels: Labels, carrier: Callable[[Sequence[int]], int]) -> None:
+def _assign(
+    call: Call, result: list[Labels], labels: Labels, carrier: Callable[[Sequence[int]], int], *, padded: bool
+) -> None:
     along = [axis for axis in range(labels.ndim) if labels.shape[axis] > 1 and _varies(labels, axis)]
     if not along:
         call.ledger.fix(labels.ravel()[:1], "all positions of an axis are one unit")
         return
     chosen = along[carrier([labels.shape[axis] for axis in along])]
     by_position = np.moveaxis(labels, chosen, -1).reshape(-1, labels.shape[chosen])
-    line = by_position[0].copy()
+    line = by_position.max(axis=0) if padded else by_position[0].copy()
     if len(along) > 1:
         distinct = np.unique(by_position, axis=0)
+        if padded:
+            distinct = np.where(distinct == FIXED, line, distinct)
         call.ledger.tie(np.tile(line, len(distinct)), distinct.ravel())
     if result[chosen].any():
         call.ledger.fix(result[chosen], "two pruned axes merged into one")
@@ -201,6 +208,8 @@ RULES: dict[str, Rule] = {
             "aten::chunk",
             "aten::split_copy",
             "aten::split_with_sizes_copy",
+            "aten::unsafe_chunk",
+            "aten::unsafe_split",
         ),
         pieces,
     ),

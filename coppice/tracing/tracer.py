@@ -65,18 +65,28 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leave
             ledger=self.ledger,
             labels=self.labels,
         )
-        rule = self._rule_of(func) or refuse
-        for output, axes in zip(outputs, rule(call), strict=True):
+        for output, axes in zip(outputs, _labelled(call, self._rule_of(func) or refuse), strict=True):
             self._axes[output] = axes
         return result
 
 
 def refuse(call: Call) -> Sequence[Axes]:
     """The rule of operators that have none: all that they touch stays, with the operator's name as the reason."""
-    reason = call.arguments.get("reason") or f"no rule for {call.op._schema.name}"
+    return _refused(call, str(call.arguments.get("reason") or f"no rule for {call.op._schema.name}"))
+
+
+def _labelled(call: Call, rule: Rule) -> Sequence[Axes]:
+    try:
+        return rule(call)
+    except Exception as e:  # noqa: BLE001 - a call that its rule did not foresee is refused, and told in the report
+        return _refused(call, f"the rule for {call.op._schema.name} does not cover this call ({type(e).__name__})")
+
+
+def _refused(call: Call, reason: str) -> Sequence[Axes]:
     for tensor in call.tensors():
         for labels in call.labels(tensor):
-            call.ledger.fix(labels, str(reason))
+            call.ledger.fix(labels, reason)
+            call.ledger.produces(labels)  # so that the report tells of weights which nothing else has read
     return [fixed(output.shape) for output in call.outputs]
 
 

@@ -165,6 +165,11 @@ CASES: dict[str, Case] = {
         lambda m, x: m["b"](F.pixel_unshuffle(m["a"](x), 2)),
         {"a": 2, "b": 4},
     ),
+    "windows unfolded with padding": Case(
+        lambda: {"a": conv(3, 8), "b": nn.Conv1d(72, 4, 1)},
+        lambda m, x: m["b"](F.unfold(m["a"](x), 3, padding=1)),
+        {"a": 4, "b": 4},
+    ),
     "a flip along the channels": Case(pair(), lambda m, x: m["b"](m["a"](x).flip(1)), {"a": 4, "b": 4}),
     "a roll along the channels": Case(
         pair(), lambda m, x: m["b"](m["a"](x).roll(1, 1)), {"a": 8}, "rolled by a number"
