@@ -29,6 +29,7 @@ OPENERS: dict[tuple[Framework, Kind], str] = {
     (Framework.PYTORCH, Kind.SAFETENSORS): "coppice.formats.torch_source:open_torch",
     (Framework.KERAS, Kind.HDF5): "coppice.formats.keras_source:open_keras",
     (Framework.KERAS, Kind.KERAS): "coppice.formats.keras_source:open_keras",
+    (Framework.KERAS, Kind.SAVED_MODEL): "coppice.formats.keras_source:open_keras",
 }
 
 #: What a framework's call takes, for the message that refuses the rest.

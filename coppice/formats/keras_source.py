@@ -9,7 +9,7 @@ from pathlib import Path, PurePath
 
 from torch import nn
 
-from coppice.formats import keras_h5, keras_zip
+from coppice.formats import keras_h5, keras_zip, saved_model
 from coppice.formats.keras_file import KerasFile
 from coppice.formats.keras_network import open_model
 from coppice.formats.keras_reload import reload_keras
@@ -34,6 +34,9 @@ class KerasFormat:
 FORMATS: dict[Kind, KerasFormat] = {
     Kind.HDF5: KerasFormat(read=keras_h5.read, write=keras_h5.write, suffix=".h5", media_type="application/x-hdf5"),
     Kind.KERAS: KerasFormat(read=keras_zip.read, write=keras_zip.write, suffix=".keras", media_type="application/zip"),
+    Kind.SAVED_MODEL: KerasFormat(
+        read=saved_model.read, write=saved_model.write, suffix=".zip", media_type="application/zip"
+    ),
 }
 
 

@@ -41,8 +41,9 @@ class Bundle:
     def raw(self, key: str) -> bytes:
         """The bytes of one tensor, as stored, their extent verified."""
         entry = self.entries[key]
-        content = self.shards[entry.shard_id][entry.offset : entry.offset + entry.size]
-        if len(content) != entry.size or entry.shard_id >= len(self.shards):
+        shard = self.shards[entry.shard_id] if 0 <= entry.shard_id < len(self.shards) else b""
+        content = shard[entry.offset : entry.offset + entry.size]
+        if min(entry.offset, entry.size) < 0 or len(content) != entry.size:
             raise TruncatedFile(f"{self.name}: the data of {key} ends too early. Save and zip the model again.")
         return content
 
@@ -71,12 +72,9 @@ class Bundle:
         return content[lengths + 4 :]
 
     def rewrite(self, changed: Mapping[str, NDArray[Any]]) -> dict[str, bytes]:
-        """The files of a bundle with other arrays at some keys; several shards become one."""
-        header = new("BundleHeaderProto")
-        header.CopyFrom(self.header)
-        header.num_shards = 1
-        records = {HEADER: write(header)}
-        data = bytearray()
+        """The files of a bundle with other arrays at some keys; every tensor stays in its shard."""
+        records = {HEADER: write(self.header)}
+        shards = [bytearray() for _ in self.shards]
         for key, old in self.entries.items():
             entry = new("BundleEntryProto")
             entry.CopyFrom(old)
@@ -85,10 +83,12 @@ class Bundle:
                 content = np.ascontiguousarray(changed[key], DTYPES[old.dtype]).tobytes()
                 entry.crc32c = masked_crc32c(content)
                 set_shape(entry.shape, changed[key].shape)
-            entry.shard_id, entry.offset, entry.size = 0, len(data), len(content)
+            shard = shards[entry.shard_id]
+            entry.offset, entry.size = len(shard), len(content)
             records[key.encode()] = write(entry)
-            data += content
-        return {INDEX: write_table(records), shard_name(0, 1): bytes(data)}
+            shard += content
+        files = {shard_name(number, len(shards)): bytes(shard) for number, shard in enumerate(shards)}
+        return {INDEX: write_table(records), **files}
 
 
 def read_bundle(name: str, member: Callable[[str], bytes]) -> Bundle:

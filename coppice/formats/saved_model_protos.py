@@ -107,7 +107,8 @@ _MESSAGES = {
     "TrackableObjectGraph": "*TrackableObject nodes = 1",
     "TrackableObject": """
         *ObjectReference children = 1
-        *SerializedTensor attributes = 2""",
+        *SerializedTensor attributes = 2
+        *SlotVariableReference slot_variables = 3""",
     "SerializedTensor": """
         string name = 1
         string checkpoint_key = 3""",

@@ -23,7 +23,7 @@ UNCOMPRESSED = 0
 
 def masked_crc32c(content: bytes) -> int:
     """LevelDB's checksum: masked, because a CRC of data that holds CRCs is weak (leveldb/util/crc32c.h)."""
-    crc = google_crc32c.value(content)
+    crc = int(google_crc32c.value(content))
     return (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF
 
 

@@ -30,10 +30,11 @@ _DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, Unico
 class Archive:
     """An archive whose directory has been looked at: its members by name, in order."""
 
-    def __init__(self, name: str, opened: zipfile.ZipFile, members: Mapping[str, zipfile.ZipInfo]) -> None:
+    def __init__(self, name: str, opened: zipfile.ZipFile, entries: Mapping[str, zipfile.ZipInfo]) -> None:
         self.name = name
         self._opened = opened
-        self._members = members
+        self._entries = entries
+        self._members = {name: info for name, info in entries.items() if not info.is_dir()}
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -70,12 +71,13 @@ class Archive:
         if strange := sorted(set(replaced) - set(self._members)):
             raise KeyError(f"not members of {self.name}: {strange}")
         with zipfile.ZipFile(out, "w") as copy:
-            for name, info in self._members.items():
+            for name, info in self._entries.items():
                 if name in dropped:
                     continue
                 fresh = zipfile.ZipInfo(name, info.date_time)
                 fresh.compress_type, fresh.external_attr = info.compress_type, info.external_attr
-                copy.writestr(fresh, replaced[name] if name in replaced else self.read(name))
+                content = b"" if info.is_dir() else replaced[name] if name in replaced else self.read(name)
+                copy.writestr(fresh, content)
 
 
 @contextmanager
@@ -105,15 +107,15 @@ def _examined(archive: str, infos: list[zipfile.ZipInfo]) -> dict[str, zipfile.Z
     declared = sum(info.file_size for info in infos)
     if declared > MAX_UNPACKED_BYTES:
         raise HostileFile(f"{archive}: {declared:,} bytes when unpacked; the limit is {MAX_UNPACKED_BYTES:,}.")
-    members: dict[str, zipfile.ZipInfo] = {}
+    entries: dict[str, zipfile.ZipInfo] = {}
     for info in infos:
         if reason := _objection(info):
             raise HostileFile(f"{archive}: member {info.filename[:200]!r} {reason}.")
-        if info.filename in members:
+        if info.filename in entries:
             raise HostileFile(f"{archive}: two members are called {info.filename[:200]!r}.")
-        if not info.is_dir() and not set(PurePosixPath(info.filename).parts) & set(CLUTTER):
-            members[info.filename] = info
-    return members
+        if not set(PurePosixPath(info.filename).parts) & set(CLUTTER):
+            entries[info.filename] = info
+    return entries
 
 
 def _objection(info: zipfile.ZipInfo) -> str | None:

@@ -1,0 +1,237 @@
+"""A zip of a SavedModel folder: what `model.save("folder")` of TensorFlow 2.0 to 2.15 writes, read and edited.
+
+No TensorFlow: the folder is protocol buffers, Keras' JSON and a table of arrays. Writing edits a copy, so that the
+version that wrote the folder, and every later one that reads it, opens the result: with Keras, with its signatures,
+and for conversion. Reading gives the same `KerasFile` as every other Keras format.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from coppice.errors import UnsupportedLayer
+from coppice.formats import saved_model_graph
+from coppice.formats.keras_file import Array, KerasFile, LayerPath, StoredArray, StoredLayer
+from coppice.formats.keras_network import open_model
+from coppice.formats.saved_model_bundle import set_shape
+from coppice.formats.saved_model_constants import CantEdit
+from coppice.formats.saved_model_metadata import edited_record
+from coppice.formats.saved_model_objects import METADATA, MODEL, ROOT, SavedLayer, SavedObjects, read_objects
+from coppice.formats.saved_model_protos import Message
+from coppice.formats.saved_model_protos import write as to_bytes
+from coppice.formats.saved_model_sizes import Call, LayerSizes, Resized, Shape
+from coppice.formats.zip_guard import Archive, open_zip
+from coppice.keras_layers import Dialect, KerasNetwork
+from coppice.keras_layers.configuration import Entry, is_model, named_entries, plain
+from coppice.keras_layers.resizing import watched
+
+FINGERPRINT = "fingerprint.pb"  # a hash of saved_model.pb, from TensorFlow 2.11 on; loaders do without
+
+OPTIMIZER_RESET = (
+    "The optimizer's state was reset, because its arrays have the old sizes; the compiled optimizer and its settings "
+    "are kept. Keras starts the optimizer of a loaded SavedModel afresh in any case."
+)
+
+
+def read(path: Path, name: str) -> KerasFile:
+    """Read the model; `name` is what the user called the file."""
+    with open_zip(path, name=name) as archive:
+        return keras_file(_objects(archive))
+
+
+def write(original: Path, edited: KerasFile, out: Path, name: str) -> tuple[str, ...]:
+    """Write a copy of the archive with the edited model; raises CantEdit, and then writes nothing."""
+    with open_zip(original, name=name) as archive:
+        folder = archive.folder_of(MODEL)
+        saved = _objects(archive)
+        files, notes = edited_files(saved, edited)
+        replaced = {f"{folder}{file}": content for file, content in files.items()}
+        archive.rewrite(out, replaced=replaced, dropped=frozenset({f"{folder}{FINGERPRINT}"}))
+        return notes
+
+
+def keras_file(saved: SavedObjects) -> KerasFile:
+    """The model that the folder holds; raises UnsupportedLayer for one whose wiring is Python code."""
+    record = saved.root.metadata
+    config = {"class_name": record["class_name"], "config": record.get("config") or {}}
+    if not is_model(config):
+        raise UnsupportedLayer(
+            f"{saved.name}: the model is a {record['class_name']} whose wiring is Python code that the file doesn't "
+            "hold. Build it as a Sequential or functional model and save it again."
+        )
+    layers = tuple(
+        StoredLayer(
+            path=layer.path,
+            arrays=tuple(
+                StoredArray(name=f"{variable.name}:0", value=saved.bundle.array(variable.key))
+                for variable in layer.variables
+            ),
+        )
+        for layer in saved.layers
+        if layer.variables and not layer.is_model
+    )
+    dialect = Dialect(keras_version=str(record.get("keras_version", "2")), backend=str(record.get("backend")))
+    return KerasFile(config=config, layers=layers, dialect=dialect)
+
+
+def edited_files(saved: SavedObjects, edited: KerasFile) -> tuple[dict[str, bytes], tuple[str, ...]]:
+    """The folder's files that differ once it holds the edited model, and notes; raises CantEdit."""
+    original = keras_file(saved)
+    sizes = _sizes(original, edited)
+    model = _copy(saved.model)
+    keras = None if saved.keras is None else _copy(saved.keras)
+    graph = model.meta_graphs[0]
+    _edit_records(saved, graph.object_graph_def.nodes, keras, original, edited, sizes)
+    arrays = _arrays(saved, edited)
+    slots = dict(_reset_slots(saved, arrays))
+    changed = {**arrays, **slots}
+    _edit_variables(saved, graph, changed)
+    owners = saved_model_graph.Owners(sizes, str(saved.root.metadata["name"]))
+    saved_model_graph.edit_functions(graph.graph_def, owners)
+    saved_model_graph.edit_specs(graph.object_graph_def.concrete_functions, owners)
+    by_key = {saved.keys[node]: array for node, array in changed.items()}
+    files = {MODEL: to_bytes(model), **saved.bundle.rewrite(by_key)}
+    if keras is not None:
+        files[METADATA] = to_bytes(keras)
+    return files, (OPTIMIZER_RESET,) if slots else ()
+
+
+def _objects(archive: Archive) -> SavedObjects:
+    folder = archive.folder_of(MODEL)
+    names = frozenset(name.removeprefix(folder) for name in archive.names if name.startswith(folder))
+    return read_objects(archive.name, names, lambda file: archive.read(f"{folder}{file}"))
+
+
+def _copy(message: Message) -> Message:
+    copied = type(message)()
+    copied.CopyFrom(message)
+    return copied
+
+
+def _sizes(original: KerasFile, edited: KerasFile) -> dict[LayerPath, Resized]:
+    was, now = _layer_sizes(original), _layer_sizes(edited)
+    return {path: Resized(was=was[path], now=now[path]) for path in was}
+
+
+def _layer_sizes(file: KerasFile) -> dict[LayerPath, LayerSizes]:
+    """What every layer and nested model takes, gives and holds, seen in one run of the interpreter."""
+    network = open_model(file).network
+    root = cast(KerasNetwork, network.module)
+    seen = watched(root, network.inputs)
+    sizes = {}
+    for path, module in _modules(root, ()):
+        target = plain(module.entry["config"].get("target_shape")) if not is_model(module.entry) else None
+        sizes[path] = LayerSizes(
+            kind=module.class_name,
+            calls=tuple(Call(inputs=taken, outputs=given) for taken, given in seen.calls.get(module, [])),
+            arrays={
+                name: tuple(tensor.shape) for name, tensor in [*module.named_parameters(), *module.named_buffers()]
+            },
+            target=tuple(target or ()),
+        )
+    return sizes
+
+
+def _modules(network: KerasNetwork, path: LayerPath) -> Iterator[tuple[LayerPath, Any]]:
+    for name in network.submodule_names:
+        module = network.layer(name)
+        yield (*path, name), module
+        if isinstance(module, KerasNetwork):
+            yield from _modules(module, (*path, name))
+
+
+def _edit_records(
+    saved: SavedObjects,
+    nodes: Any,
+    keras: Message | None,
+    original: KerasFile,
+    edited: KerasFile,
+    sizes: Mapping[LayerPath, Resized],
+) -> None:
+    """Put every layer's edited record back where its version of Keras keeps it."""
+    was, now = dict(_entries(dict(original.config), ())), dict(_entries(dict(edited.config), ()))
+    holders = {number: nodes[number].user_object for number in range(len(nodes))}
+    if keras is not None:
+        holders = {one.node_id: one for one in keras.nodes}
+    for layer in (saved.root, *saved.layers):
+        if layer.path not in was:
+            raise CantEdit(f"the layer {'/'.join(layer.path)} is not in the model's configuration")
+        inputs = _inputs(layer, was[layer.path], now[layer.path], sizes)
+        record = edited_record(layer.metadata, was[layer.path], now[layer.path], inputs)
+        holders[layer.node].metadata = json.dumps(record)
+    told = {layer.node for layer in saved.layers} | {ROOT}
+    for number, holder in holders.items():
+        if number not in told and "_layer" in holder.identifier and holder.metadata:
+            raise CantEdit("a layer stands inside another that is no model")
+
+
+def _entries(entry: Entry, path: LayerPath) -> Iterator[tuple[LayerPath, Entry]]:
+    """The model's entry at the empty path, and every entry below it."""
+    yield path, entry
+    if is_model(entry):
+        for name, inner in named_entries(entry):
+            yield from _entries(inner, (*path, name))
+
+
+def _inputs(layer: SavedLayer, was: Entry, now: Entry, sizes: Mapping[LayerPath, Resized]) -> list[tuple[Shape, Shape]]:
+    if layer.path in sizes:
+        old, new = sizes[layer.path].was.calls, sizes[layer.path].now.calls
+        return list(zip(old[0].inputs, new[0].inputs, strict=True)) if old else []
+    # An InputLayer computes nothing and is no module; the model around it was told its sizes.
+    stated = [plain(entry["config"].get("batch_input_shape")) for entry in (was, now)]
+    if all(isinstance(shape, list) for shape in stated):
+        return [(tuple(size or 0 for size in stated[0]), tuple(size or 0 for size in stated[1]))]
+    return []
+
+
+def _arrays(saved: SavedObjects, edited: KerasFile) -> dict[int, Array]:
+    """The nodes of the layers' variables with their edited arrays, where the shape is another."""
+    stored = {layer.path: layer.arrays for layer in edited.layers}
+    return {
+        variable.node: array.value
+        for layer in saved.layers
+        if not layer.is_model and layer.variables
+        for variable, array in zip(layer.variables, stored[layer.path], strict=True)
+    }
+
+
+def _shape(saved: SavedObjects, node: int) -> Shape:
+    return tuple(dimension.size for dimension in saved.nodes[node].variable.shape.dim)
+
+
+def _reset_slots(saved: SavedObjects, arrays: Mapping[int, Array]) -> Iterator[tuple[int, Array]]:
+    """Zeros for the optimizer's slots of resized variables: its slots proper, and from 2.11 on variables of its own."""
+    resized = {node: array for node, array in arrays.items() if _shape(saved, node) != array.shape}
+    for node in saved.nodes:
+        for slot in node.slot_variables:
+            if slot.original_variable_node_id in resized:
+                shape = resized[slot.original_variable_node_id].shape
+                yield slot.slot_variable_node_id, np.zeros(shape, np.float32)
+    layers = {variable.node for layer in saved.layers for variable in layer.variables}
+    for number in set(saved.keys) - layers:
+        # "SGD/m/conv2d/kernel" follows "conv2d/kernel": the longest name that fits is the right one.
+        name, shape = saved.nodes[number].variable.name, _shape(saved, number)
+        fits = [
+            of for of in resized if name.endswith(f"/{saved.nodes[of].variable.name}") and shape == _shape(saved, of)
+        ]
+        if fits:
+            yield (
+                number,
+                np.zeros(resized[max(fits, key=lambda of: len(saved.nodes[of].variable.name))].shape, np.float32),
+            )
+
+
+def _edit_variables(saved: SavedObjects, graph: Message, changed: Mapping[int, Array]) -> None:
+    shapes = []
+    for number, node in enumerate(graph.object_graph_def.nodes):
+        if node.HasField("variable"):
+            was = _shape(saved, number)
+            now = tuple(changed[number].shape) if number in changed else was
+            set_shape(node.variable.shape, now)
+            shapes.append((node.variable.name, was, now))
+    saved_model_graph.edit_handles(graph.graph_def, shapes)

@@ -1,0 +1,115 @@
+"""Channel counts that TensorFlow's graphs hold as constants, and what each must be after a cut.
+
+A traced Keras layer states few sizes: the flattened length, the target of a reshape, the output of a transposed
+convolution, the units of a dense layer on more than two axes. Each is known here by the layer's class and the
+constant's name below the layer's scope, and its old value is checked. Every other whole number of a layer whose sizes
+change must be of a kind that no cut touches (an axis, a stride, a padding); else the graph is not edited at all.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+
+from coppice.formats.saved_model_sizes import LayerSizes
+
+Numbers = tuple[int, ...]
+
+
+class CantEdit(Exception):
+    """The graph holds something that can't be edited safely; the message says what and where."""
+
+
+#: (sizes of the layer, index in the constant's name if it has one) -> every value that the constant may have.
+Values = Callable[[LayerSizes, int], list[Numbers]]
+
+
+def _flattened(sizes: LayerSizes, _: int) -> list[Numbers]:
+    return [(-1, math.prod(call.outputs[0][1:])) for call in sizes.calls]
+
+
+def _target(sizes: LayerSizes, axis: int) -> list[Numbers]:
+    """Axis 0 is the batch, which is read from the input."""
+    return [(sizes.target[axis - 1],)] if 0 < axis <= len(sizes.target) else []
+
+
+def _output_axis(sizes: LayerSizes, axis: int) -> list[Numbers]:
+    return [(call.outputs[0][axis],) for call in sizes.calls if axis < len(call.outputs[0])]
+
+
+def _units(sizes: LayerSizes, _: int) -> list[Numbers]:
+    return [(sizes.arrays["kernel"][-1],)] if "kernel" in sizes.arrays else []
+
+
+def _depthwise(sizes: LayerSizes, _: int) -> list[Numbers]:
+    return [sizes.arrays["depthwise_kernel"]] if "depthwise_kernel" in sizes.arrays else []
+
+
+#: class -> (name below the layer's scope, values). A group `index` in the name is handed on. A layer that is called
+#: again repeats its nodes under the same scope with a number appended to the first part of the name.
+STATED: dict[str, tuple[tuple[re.Pattern[str], Values], ...]] = {
+    "Flatten": ((re.compile(r"Const(_\d+)?"), _flattened),),
+    "Reshape": ((re.compile(r"Reshape(_\d+)?/shape/(?P<index>\d+)"), _target),),
+    "Conv2DTranspose": ((re.compile(r"stack(_\d+)?/(?P<index>\d+)"), _output_axis),),
+    "Dense": ((re.compile(r"Tensordot(_\d+)?/Const_2"), _units),),
+    "DepthwiseConv2D": ((re.compile(r"depthwise(_\d+)?/Shape"), _depthwise),),
+    "SeparableConv2D": ((re.compile(r"separable_conv2d(_\d+)?/Shape"), _depthwise),),
+}
+
+#: class -> names of constants that hold axes: tensordot joins them by the operators that also join sizes.
+AXES: dict[str, re.Pattern[str]] = {
+    "Dense": re.compile(r"Tensordot(_\d+)?/(axes|free|Const|Const_1|concat(_1)?/axis|GatherV2(_1)?/axis)"),
+    "DepthwiseConv2D": re.compile(r"depthwise(_\d+)?/dilation_rate"),
+    "SeparableConv2D": re.compile(r"separable_conv2d(_\d+)?/dilation_rate"),
+}
+
+#: (operator, number of the input, counted from the end where negative) whose whole numbers are axes, strides,
+#: paddings, factors of spatial sizes, or bounds of a slice, which Keras' layers only set on spatial axes.
+NEUTRAL_INPUTS = frozenset(
+    {
+        *((operator, 1) for operator in ("Mean", "Sum", "Prod", "Max", "Min", "ArgMax", "All", "Any")),
+        *((operator, 1) for operator in ("Pad", "PadV2", "MirrorPad", "Transpose", "ExpandDims")),
+        *((operator, 1) for operator in ("ResizeNearestNeighbor", "ResizeBilinear")),
+        *((operator, number) for operator in ("Mul", "AddV2", "Sub", "FloorDiv") for number in (0, 1)),
+        *((operator, number) for operator in ("SpaceToBatchND", "BatchToSpaceND") for number in (1, 2)),
+        *(("StridedSlice", number) for number in (1, 2, 3)),
+        ("GatherV2", 2),
+        ("ConcatV2", -1),
+        ("Split", 0),
+    }
+)
+
+#: Operators without an attribute that counts channels; what is not here is not edited around.
+KNOWN_OPERATORS = frozenset(
+    """
+    Abs Add AddN AddV2 ArgMax AssignAddVariableOp AssignSubVariableOp AssignVariableOp AvgPool AvgPool3D BatchMatMulV2
+    BatchToSpaceND BiasAdd Cast ConcatV2 Const Conv2D Conv2DBackpropInput Conv3D DepthwiseConv2dNative Elu Exp
+    ExpandDims FusedBatchNormV3 GatherV2 Greater GreaterEqual Identity IdentityN LeakyRelu Less LessEqual Log Log1p
+    LogSoftmax MatMul Max MaxPool MaxPool3D Maximum Mean Min Minimum MirrorPad Mul Neg NoOp Pack Pad PadV2
+    PartitionedCall Placeholder Pow Prod RandomStandardNormal RandomUniform ReadVariableOp RealDiv Reciprocal Relu
+    Relu6 Reshape ResizeBilinear ResizeNearestNeighbor Round Rsqrt Select SelectV2 Selu Shape Sigmoid Sign Softmax
+    Softplus Softsign SpaceToBatchND Sqrt Square SquaredDifference Squeeze StatefulPartitionedCall
+    StatelessRandomGetKeyCounter StatelessRandomUniformV2 StopGradient StridedSlice Sub Sum Tanh Transpose
+    """.split()  # noqa: SIM905  # as a list it would be ninety lines
+)
+
+
+def new_value(was: LayerSizes, now: LayerSizes, name: str, value: Numbers) -> Numbers | None:
+    """What a stated size becomes; None where the name states none. Raises CantEdit where the old value is strange."""
+    for pattern, values in STATED.get(was.kind, ()):
+        found = pattern.fullmatch(name)
+        if found is None:
+            continue
+        index = int(found.groupdict().get("index") or 0)
+        old, new = values(was, index), values(now, index)
+        answers = {after for before, after in zip(old, new, strict=True) if before == value}
+        if len(answers) != 1:
+            raise CantEdit(f"the constant {name} of a {was.kind} is {value}, not {old}")
+        return answers.pop()
+    return None
+
+
+def is_axes(kind: str, name: str) -> bool:
+    """Whether a constant of that name in a layer of that class holds axes."""
+    return kind in AXES and AXES[kind].fullmatch(name) is not None
