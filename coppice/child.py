@@ -12,6 +12,8 @@ import os
 import resource
 import sys
 import traceback
+from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 from typing import TextIO
 
@@ -28,11 +30,7 @@ def main(folder: Path) -> int:
     """Wait for the word, run the job, and return its exit status."""
     channel = _take_channel()
     # After the channel is safe, since imports may print; before the word, since they take seconds.
-    import torch
-
-    from coppice import pipeline  # noqa: F401
-
-    torch.set_num_threads(1)
+    _warm_up()
     print(json.dumps({"ready": True}), file=channel, flush=True)
     if sys.stdin.readline().strip() != GO:
         return 0  # nobody wants this process any more
@@ -49,6 +47,23 @@ def _take_channel() -> TextIO:
     channel = os.fdopen(os.dup(1), "w", encoding="utf-8", newline="\n")
     os.dup2(2, 1)
     return channel
+
+
+def _warm_up() -> None:
+    """Import and run once whatever costs seconds the first time: the wait is over before there is a job."""
+    import torch
+
+    from coppice import pipeline, rules  # noqa: F401
+    from coppice.formats import OPENERS
+    from coppice.tracing import Network, trace
+
+    torch.set_num_threads(1)
+    for module in {entry.partition(":")[0] for entry in OPENERS.values()}:
+        import_module(module)
+    with suppress(ImportError):
+        import_module("onnx")
+    tiny = torch.nn.Conv2d(1, 1, 1).eval()
+    trace(Network(module=tiny, inputs=(torch.zeros(1, 1, 2, 2),), layers=()), rules.rule_of)
 
 
 def _close_input() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import mmap
 import pickle
+import re
 import zipfile
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -38,6 +39,8 @@ MAX_EXPANDED_BYTES = 64 * 1024 * 1024
 #: Keys named in a message before it says "and N more".
 MAX_NAMED = 5
 
+#: How torch says that a file would run code.
+_REFUSED_GLOBAL = re.compile(r"GLOBAL (\S+) was not an allowed global")
 #: Harmless classes that checkpoints carry beside the tensors: arguments of the script, a best accuracy.
 _SCALAR = np.float64(0).__reduce__()[0]
 _BYSTANDERS: list[Any] = [
@@ -155,10 +158,10 @@ def _unreadable(error: Exception, path: Path, file: str) -> Exception:
             f'  torch.save(model.state_dict(), "{stem}_state.pth")',
             field=FIELD,
         )
-    if isinstance(error, pickle.UnpicklingError) and "Unsupported" in str(error):
-        needs = str(error).partition("Unsupported ")[2].split(" by default")[0].split("\n")[0]
+    needed = _REFUSED_GLOBAL.search(str(error)) if isinstance(error, pickle.UnpicklingError) else None
+    if needed is not None:
         return UnknownFormat(
-            f"{file} holds more than tensors (it needs the {needs}). Save only torch.save(model.state_dict(), FILE).",
+            f"{file} holds more than tensors: it needs {needed[1]}. Save only torch.save(model.state_dict(), FILE).",
             field=FIELD,
         )
     return TruncatedFile(

@@ -62,8 +62,8 @@ def {name}(*arguments, **options):
 
 #: What a table can hold and Python can read back.
 _PLAIN = (int, float, str, bool, type(None))
-#: Attributes of every nn.Module that state no size.
-_IGNORED = frozenset({"training"})
+#: Attributes of every nn.Module, none of which states a size.
+_IGNORED = frozenset(vars(nn.Module()))
 
 
 class NotDescribable(Exception):
@@ -89,7 +89,7 @@ def _attributes(dense: nn.Module, pruned: nn.Module) -> dict[str, dict[str, Any]
     for path, module in pruned.named_modules():
         before = vars(dense.get_submodule(path))
         for name, value in vars(module).items():
-            if name in _IGNORED or name.startswith("_") or name not in before or not _is_plain(value):
+            if name in _IGNORED or name not in before or not _is_plain(value):
                 continue
             if repr(value) != repr(before[name]):
                 changed.setdefault(path, {})[name] = value
