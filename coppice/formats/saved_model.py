@@ -206,24 +206,18 @@ def _shape(saved: SavedObjects, node: int) -> Shape:
 
 def _reset_slots(saved: SavedObjects, arrays: Mapping[int, Array]) -> Iterator[tuple[int, Array]]:
     """Zeros for the optimizer's slots of resized variables: its slots proper, and from 2.11 on variables of its own."""
-    resized = {node: array for node, array in arrays.items() if _shape(saved, node) != array.shape}
+    resized = {node: array.shape for node, array in arrays.items() if _shape(saved, node) != array.shape}
+    names = {saved.nodes[node].variable.name: node for node in resized}
     for node in saved.nodes:
         for slot in node.slot_variables:
             if slot.original_variable_node_id in resized:
-                shape = resized[slot.original_variable_node_id].shape
-                yield slot.slot_variable_node_id, np.zeros(shape, np.float32)
-    layers = {variable.node for layer in saved.layers for variable in layer.variables}
-    for number in set(saved.keys) - layers:
+                yield slot.slot_variable_node_id, np.zeros(resized[slot.original_variable_node_id], np.float32)
+    for number in set(saved.keys) - set(arrays):
         # "SGD/m/conv2d/kernel" follows "conv2d/kernel": the longest name that fits is the right one.
-        name, shape = saved.nodes[number].variable.name, _shape(saved, number)
-        fits = [
-            of for of in resized if name.endswith(f"/{saved.nodes[of].variable.name}") and shape == _shape(saved, of)
-        ]
-        if fits:
-            yield (
-                number,
-                np.zeros(resized[max(fits, key=lambda of: len(saved.nodes[of].variable.name))].shape, np.float32),
-            )
+        own = saved.nodes[number].variable.name
+        followed = max((name for name in names if own.endswith(f"/{name}")), key=len, default=None)
+        if followed is not None and _shape(saved, number) == _shape(saved, names[followed]):
+            yield number, np.zeros(resized[names[followed]], np.float32)
 
 
 def _edit_variables(saved: SavedObjects, graph: Message, changed: Mapping[int, Array]) -> None:

@@ -1,0 +1,190 @@
+"""What these tests do inside the user's environment: one JSON command a line in, one JSON answer a line out.
+
+Runs with one framework and nothing of ours. `TENSORFLOW` takes tf.keras, its absence Keras 3.
+"""
+
+import json
+import os
+import sys
+import traceback
+
+import numpy as np
+import zoo
+
+
+def open_keras():
+    """The framework of this environment and its version."""
+    try:
+        import tensorflow
+    except ImportError:
+        import keras
+
+        return keras, keras.__version__
+    tensorflow.config.threading.set_intra_op_parallelism_threads(1)
+    tensorflow.config.threading.set_inter_op_parallelism_threads(1)
+    return tensorflow.keras, tensorflow.__version__
+
+
+def sample(model, seed=1, batch=4):
+    """Random input for a model, one array per input."""
+    numbers = np.random.RandomState(seed)
+    return [numbers.rand(batch, *shape[1:]).astype("float32") for shape in input_shapes(model)]
+
+
+def input_shapes(model):
+    return [tuple(tensor.shape) for tensor in model.inputs]
+
+
+def target(model, inputs):
+    shape = (len(inputs[0]), *tuple(model.outputs[0].shape)[1:])
+    return np.random.RandomState(2).rand(*shape).astype("float32")
+
+
+def train(model):
+    """One epoch of two steps; the loss, and whether the weights moved."""
+    inputs = sample(model)
+    before = [weight.copy() for weight in model.get_weights()]
+    history = model.fit(inputs, target(model, inputs), epochs=1, batch_size=2, verbose=0)
+    moved = any(not np.array_equal(old, new) for old, new in zip(before, model.get_weights()))
+    return {"loss": float(history.history["loss"][0]), "moved": moved}
+
+
+def predict(model, inputs):
+    return np.asarray(model.predict(inputs if len(inputs) > 1 else inputs[0], verbose=0))
+
+
+def kept_indices(original, pruned):
+    """For each axis, which positions of `original` stand in `pruned`, found by nothing but the values."""
+    if original.shape == pruned.shape:
+        kept = tuple(np.arange(size) for size in original.shape)
+    else:
+        order = np.argsort(original, axis=None)
+        ranked = original.ravel()[order]
+        place = np.clip(np.searchsorted(ranked, pruned), 0, ranked.size - 1)
+        alone = (np.searchsorted(ranked, pruned, side="right") - np.searchsorted(ranked, pruned)) == 1
+        where = np.unravel_index(order[place], original.shape)
+        kept = tuple(along(axis, where[axis], alone) for axis in range(original.ndim))
+    if not np.array_equal(original[np.ix_(*kept)], pruned):
+        raise ValueError("the pruned array %r is no part of the original %r" % (pruned.shape, original.shape))
+    return kept
+
+
+def along(axis, coordinates, alone):
+    """The one coordinate that all unmistakable elements of each slice agree on."""
+    kept = []
+    for coordinate, sure in zip(np.moveaxis(coordinates, axis, 0), np.moveaxis(alone, axis, 0)):
+        found = np.unique(coordinate[sure])
+        if len(found) != 1:
+            raise ValueError("a slice of axis %d is from the places %r" % (axis, found[:5]))
+        kept.append(int(found[0]))
+    return np.array(kept)
+
+
+def masked(original, pruned):
+    """The original array with every removed position zeroed."""
+    kept = np.ix_(*kept_indices(original, pruned))
+    result = np.zeros_like(original)
+    result[kept] = original[kept]
+    return result
+
+
+def compiled(model):
+    """What `compile` was told, as far as every version can say it."""
+    optimizer = model.optimizer
+    if optimizer is None:
+        return None
+    # Rounded: with its weights an optimizer gives its numbers as it was told them, without as float32 holds them.
+    config = {key: rounded(value) for key, value in optimizer.get_config().items()}
+    return {"optimizer": type(optimizer).__name__, "config": config, "loss": str(getattr(model, "loss", None))}
+
+
+def rounded(value):
+    return "%.6g" % value if isinstance(value, float) else str(value)
+
+
+class Commands:
+    """One method per command; arguments and answers are JSON."""
+
+    def __init__(self):
+        self.keras, self.version = open_keras()
+
+    def versions(self):
+        return {"version": self.version}
+
+    def build(self, model, files):
+        """Train a model for a moment and save it under every name given; a name without suffix is a SavedModel."""
+        built = zoo.build(self.keras, model)
+        optimizer = self.keras.optimizers.SGD(learning_rate=0.001, momentum=0.9)
+        loss = "categorical_crossentropy" if model == "documents" else "mean_squared_error"
+        built.compile(optimizer=optimizer, loss=loss, metrics=["accuracy"])
+        train(built)
+        for file in files:
+            # Keras 3 takes the optimizer out of the model while it writes an .h5; a user saves once.
+            built.save(file)
+        return {"parameters": built.count_params(), "inputs": input_shapes(built)}
+
+    def predict(self, file, inputs, outputs):
+        """Run a file on the arrays of an .npz (or on random ones, which are then written there)."""
+        model = self.keras.models.load_model(file)
+        if not os.path.exists(inputs):
+            np.savez(inputs, *sample(model))
+        with np.load(inputs) as arrays:
+            np.savez(outputs, predict(model, [arrays[name] for name in arrays.files]))
+        return {"inputs": input_shapes(model), "parameters": model.count_params()}
+
+    def compare(self, original, pruned):
+        """Hold a pruned file to its original with the removed channels zeroed; then train it."""
+        self.keras.backend.clear_session()
+        dense, small = self.keras.models.load_model(original), self.keras.models.load_model(pruned)
+        inputs = sample(small)
+        was, now = compiled(dense), compiled(small)
+        parameters = [dense.count_params(), small.count_params()]
+        found = predict(small, inputs)
+        dense.set_weights([masked(a, b) for a, b in zip(dense.get_weights(), small.get_weights())])
+        wanted = predict(dense, inputs)
+        difference = float(np.abs(found - wanted).max() / np.abs(wanted).max())
+        shapes = {weight.name: list(weight.shape) for weight in small.weights}
+        return {
+            "difference": difference,
+            "parameters": parameters,
+            "compiled": [was, now],
+            "shapes": shapes,
+            "names": [[layer.name for layer in model.layers] for model in (dense, small)],
+            "trained": train(small),
+        }
+
+    def serve_signature(self, folder, inputs, outputs):
+        """Run a SavedModel by its signature alone, as TensorFlow Serving does."""
+        import tensorflow
+
+        loaded = tensorflow.saved_model.load(folder)  # kept: with it TensorFlow 2.3 would drop its variables
+        function = loaded.signatures["serving_default"]
+        (name,) = function.structured_input_signature[1]
+        with np.load(inputs) as arrays:
+            (answer,) = function(**{name: tensorflow.constant(arrays[arrays.files[0]])}).values()
+        np.savez(outputs, answer.numpy())
+        return {}
+
+    def tflite(self, folder):
+        """Bytes of the TensorFlow Lite model that a SavedModel converts to."""
+        import tensorflow
+
+        return {"bytes": len(tensorflow.lite.TFLiteConverter.from_saved_model(folder).convert())}
+
+
+def main():
+    # Frameworks print progress: what they print goes to stderr, and the answers have a descriptor of their own.
+    answers = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)
+    commands = Commands()
+    for line in sys.stdin:
+        order = json.loads(line)
+        try:
+            answer = getattr(commands, order.pop("command"))(**order)
+        except Exception:
+            answer = {"error": traceback.format_exc()}
+        answers.write(json.dumps(answer) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,166 @@
+"""The models of these tests, in the Keras API that TensorFlow 2.3, 2.12 and Keras 3 share.
+
+Runs in the user's environment, with that framework alone: Python 3.8, nothing of ours, no pytest.
+"""
+
+import numpy as np
+
+
+def documents(keras):
+    """The model of the first document: getting-started.md, `define_model`."""
+    layers = keras.layers
+    model = keras.Sequential()
+    model.add(layers.Conv2D(32, (3, 3), kernel_initializer="he_uniform", input_shape=(28, 28, 1)))
+    model.add(layers.BatchNormalization())
+    model.add(layers.Activation("relu"))
+    model.add(layers.MaxPooling2D((2, 2)))
+    model.add(layers.Conv2D(64, (3, 3), kernel_initializer="he_uniform"))
+    model.add(layers.BatchNormalization())
+    model.add(layers.Activation("relu"))
+    model.add(layers.Conv2D(32, (3, 3), kernel_initializer="he_uniform"))
+    model.add(layers.BatchNormalization())
+    model.add(layers.Activation("relu"))
+    model.add(layers.MaxPooling2D((2, 2)))
+    model.add(layers.Flatten())
+    model.add(layers.Dense(100, activation="relu", kernel_initializer="he_uniform"))
+    model.add(layers.Dense(10, activation="softmax"))
+    return model
+
+
+def residual(keras):
+    """Two blocks that share one sum: every layer on the sum must lose the same channels."""
+    layers = keras.layers
+    image = keras.Input((12, 12, 3))
+    stem = layers.Conv2D(16, 3, padding="same", activation="relu", name="stem")(image)
+    x = layers.Conv2D(24, 3, padding="same", use_bias=False)(stem)
+    x = layers.BatchNormalization()(x)
+    x = layers.LeakyReLU()(x)
+    x = layers.Conv2D(16, 1)(x)
+    x = layers.Add()([stem, x])
+    y = layers.Conv2D(16, 3, padding="same")(layers.ReLU()(x))
+    x = layers.GlobalAveragePooling2D()(layers.Add()([x, y]))
+    return keras.Model(image, layers.Dense(7, activation="softmax")(x))
+
+
+def concatenated(keras):
+    """Branches that meet in a Concatenate, in an order that is not that of their making."""
+    layers = keras.layers
+    image = keras.Input((12, 12, 3))
+    wide = layers.Conv2D(20, 5, padding="same", activation="relu")(image)
+    narrow = layers.Conv2D(8, 1, activation="tanh")(image)
+    pooled = layers.AveragePooling2D(3, strides=1, padding="same")(wide)
+    x = layers.Concatenate()([narrow, wide, pooled])
+    x = layers.BatchNormalization()(x)
+    x = layers.Conv2D(12, 3, strides=2, padding="same", activation="relu")(x)
+    return keras.Model(image, layers.Dense(5)(layers.Flatten()(layers.Dropout(0.2)(x))))
+
+
+def separable(keras):
+    """Depthwise and separable convolutions, a depth multiplier, and a squeeze-and-excite gate."""
+    layers = keras.layers
+    image = keras.Input((12, 12, 3))
+    x = layers.Conv2D(16, 3, strides=2, padding="same", activation="relu")(image)
+    x = layers.ZeroPadding2D(1)(layers.DepthwiseConv2D(3)(x))
+    x = layers.BatchNormalization()(x)
+    x = layers.SeparableConv2D(24, 3, padding="same", activation="relu")(x)
+    gate = layers.Dense(6, activation="relu")(layers.Reshape((1, 1, 24))(layers.GlobalAveragePooling2D()(x)))
+    x = layers.Multiply()([x, layers.Dense(24, activation="sigmoid")(gate)])
+    x = layers.DepthwiseConv2D(3, depth_multiplier=2, padding="same")(x)
+    x = layers.Conv2D(10, 1, activation="relu")(x)
+    return keras.Model(image, layers.Dense(4, activation="softmax")(layers.GlobalMaxPooling2D()(x)))
+
+
+def transposed(keras):
+    """A small U-Net: transposed convolution, upsampling, a skip; its output is an image."""
+    layers = keras.layers
+    image = keras.Input((16, 16, 1))
+    outer = layers.Conv2D(12, 3, padding="same", activation="relu")(image)
+    inner = layers.Conv2D(20, 3, padding="same", activation="relu")(layers.MaxPooling2D()(outer))
+    up = layers.Conv2DTranspose(12, 2, strides=2, padding="same", activation="relu")(inner)
+    x = layers.Concatenate()([outer, up, layers.UpSampling2D()(inner)])
+    x = layers.Conv2D(8, 3, padding="same", activation="relu")(x)
+    return keras.Model(image, layers.Conv2D(2, 1)(x))
+
+
+def nested(keras):
+    """A Sequential inside a functional model, which itself holds a functional model."""
+    layers = keras.layers
+    block = keras.Sequential(
+        [
+            layers.Conv2D(16, 3, padding="same", activation="relu", input_shape=(12, 12, 8)),
+            layers.BatchNormalization(),
+            layers.Conv2D(8, 3, padding="same"),
+        ],
+        name="block",
+    )
+    crop = keras.Input((12, 12, 8))
+    head = keras.Model(crop, layers.Conv2D(14, 3, activation="relu")(layers.MaxPooling2D()(crop)), name="head")
+    image = keras.Input((12, 12, 3))
+    x = layers.Conv2D(8, 3, padding="same", activation="relu")(image)
+    x = head(layers.Add()([x, block(x)]))
+    return keras.Model(image, layers.Dense(5, activation="softmax")(layers.Flatten()(x)))
+
+
+def shared(keras):
+    """One layer called twice: both calls must see the same cut."""
+    layers = keras.layers
+    image = keras.Input((10, 10, 3))
+    entry = layers.Conv2D(12, 3, padding="same", activation="relu")(image)
+    twice = layers.Conv2D(12, 3, padding="same", activation="relu", name="twice")
+    x = layers.Add()([twice(entry), twice(twice(entry))])
+    return keras.Model(image, layers.Dense(6)(layers.Flatten()(layers.MaxPooling2D()(x))))
+
+
+def slashes(keras):
+    """Layer names with '/', which make nested groups in an HDF5 file (DenseNet, MobileNetV3)."""
+    layers = keras.layers
+    image = keras.Input((10, 10, 3))
+    x = layers.Conv2D(12, 3, padding="same", name="block/conv1")(image)
+    x = layers.BatchNormalization(name="block/conv1/bn")(x)
+    x = layers.Conv2D(12, 3, padding="same", activation="relu", name="block/conv2")(x)
+    return keras.Model(image, layers.Dense(4, name="head/logits")(layers.GlobalAveragePooling2D()(x)))
+
+
+def application(name, size):
+    """A model of keras.applications, its classifier included, at a size that runs in moments."""
+
+    def build(keras):
+        return getattr(keras.applications, name)(weights=None, input_shape=(size, size, 3), classes=10)
+
+    return build
+
+
+BUILDERS = {
+    "documents": documents,
+    "residual": residual,
+    "concatenated": concatenated,
+    "separable": separable,
+    "transposed": transposed,
+    "nested": nested,
+    "shared": shared,
+    "slashes": slashes,
+    "mobilenet": application("MobileNet", 32),
+    "mobilenet_v2": application("MobileNetV2", 32),
+    "resnet50": application("ResNet50", 32),
+    "densenet121": application("DenseNet121", 32),
+    "vgg16": application("VGG16", 32),
+    "xception": application("Xception", 71),
+    "inception_v3": application("InceptionV3", 75),
+}
+
+
+def build(keras, name, seed=0):
+    """The model with weights that no two channels share, so that a kept channel can be found again by its values."""
+    keras.backend.clear_session()
+    model = BUILDERS[name](keras)
+    numbers = np.random.RandomState(seed)
+    model.set_weights([distinct(numbers, weight) for weight in model.get_weights()])
+    return model
+
+
+def distinct(numbers, weight):
+    """Values of a sensible scale: kernels as He would draw them, vectors around one and never alike."""
+    if weight.ndim < 2:
+        return numbers.permutation(np.linspace(0.5, 1.5, weight.size)).reshape(weight.shape).astype("float32")
+    fan_in = max(1, int(np.prod(weight.shape[:-1])))
+    return (numbers.randn(*weight.shape) * np.sqrt(1.5 / fan_in)).astype("float32")
