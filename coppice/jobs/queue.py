@@ -15,8 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import sqlalchemy as sa
-from dbos import DBOS, DBOSClient, DBOSConfig, WorkflowStatus
-from dbos._serialization import DBOSPortableJSON
+from dbos import DBOS, DBOSClient, DBOSConfig, DBOSPortableJSONSerializer, WorkflowStatus
 from sqlalchemy.orm import Session
 
 from coppice.jobs.tables import JobRow
@@ -60,10 +59,11 @@ class Queue:
     """The side that adds, watches and cancels jobs; safe to use from several threads."""
 
     def __init__(self, engine: sa.Engine) -> None:
+        _quieten_dbos()
         DBOS.migrate(str(engine.url))
         self._engine = engine
         self._client = DBOSClient(
-            system_database_engine=engine, serializer=DBOSPortableJSON, application_name=_APPLICATION
+            system_database_engine=engine, serializer=DBOSPortableJSONSerializer(), application_name=_APPLICATION
         )
 
     def add(self, session: Session, row: JobRow) -> None:
@@ -139,11 +139,11 @@ async def work(engine: sa.Engine, slot: int, run: Callable[[str], Awaitable[None
         "application_version": _VERSION,
         # The same after a restart: start-up recovery takes back what this slot had in hand.
         "executor_id": _executor(slot),
-        "serializer": DBOSPortableJSON,
+        "serializer": DBOSPortableJSONSerializer(),
         "log_level": "WARNING",
     }
     DBOS(config=config)
-    logging.getLogger("dbos").addFilter(_is_a_fault)
+    _quieten_dbos()
 
     @DBOS.step(name=_WORKFLOW, preemptible=True)
     async def step(txid: str) -> None:
@@ -160,6 +160,12 @@ async def work(engine: sa.Engine, slot: int, run: Callable[[str], Awaitable[None
     await DBOS.register_queue_async(
         _QUEUE, worker_concurrency=1, partition_worker_concurrency=1, polling_interval_sec=_POLL_SECONDS
     )
+
+
+def _quieten_dbos() -> None:
+    log = logging.getLogger("dbos")
+    log.setLevel(logging.WARNING)
+    log.addFilter(_is_a_fault)
 
 
 def _is_a_fault(record: logging.LogRecord) -> bool:

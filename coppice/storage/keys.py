@@ -34,6 +34,11 @@ def job_prefixes(txid: str) -> tuple[str, str]:
     return f"uploads/{_checked_txid(txid)}", f"results/{_checked_txid(txid)}"
 
 
+def is_txid(text: str) -> bool:
+    """Whether this is a transaction id, and so a piece of a key."""
+    return _TXID.fullmatch(text) is not None
+
+
 def safe_name(text: str) -> str:
     """The nearest name that a key may hold to the one that a user gave; `file` when nothing of it is left."""
     last = re.split(r"[/\\]", text)[-1]
@@ -53,6 +58,6 @@ def _checked_name(name: str) -> str:
 
 
 def _checked_txid(txid: str) -> str:
-    if not _TXID.fullmatch(txid):
+    if not is_txid(txid):
         raise ValueError(f"{txid!r} is not a transaction id")
     return txid

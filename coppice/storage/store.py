@@ -21,6 +21,7 @@ from obstore.store import LocalStore
 
 from coppice.errors import UploadTooLarge
 from coppice.settings import MIB, Settings
+from coppice.storage.keys import is_txid
 
 #: Bytes of one download chunk: large enough that the hops between threads don't cost, small enough for many at once.
 _CHUNK = 1 * MIB
@@ -92,7 +93,7 @@ class Storage:
     def transactions_with_uploads(self) -> frozenset[str]:
         """Transactions under which something was uploaded, accepted or not."""
         uploads = self._root / "uploads"
-        return frozenset(entry.name for entry in uploads.iterdir()) if uploads.exists() else frozenset()
+        return frozenset(entry.name for entry in uploads.glob("*") if is_txid(entry.name))
 
     def _path(self, key: str) -> Path:
         path = self._root / key

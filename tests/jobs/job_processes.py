@@ -42,6 +42,19 @@ from tests.jobs.job_processes import ScriptRunner
 run(load(), lambda folder: ScriptRunner(), slot=int(sys.argv[1]))
 """
 
+#: What `coppice serve` starts, with workers that run scripts, and with a process that does nothing for the HTTP one.
+SERVICE = f"""
+import os, sys
+from coppice.jobs.processes import Program, keep_running
+from coppice.settings import load
+idle = Program(name="idle", command=(sys.executable, "-c", "import time; time.sleep(3600)"))
+workers = [
+    Program(name=f"worker {{slot}}", command=(sys.executable, "-c", {WORKER!r}, str(slot)))
+    for slot in range(load().workers)
+]
+keep_running([idle, *workers], dict(os.environ))
+"""
+
 REQUEST = Request(framework=Framework.KERAS, percent=0.4, files={Part.MODEL: "net.h5"})
 
 FINISH = "open('out/model.h5', 'w').write('pruned')"
@@ -86,6 +99,9 @@ class ScriptRunner:
         if code != 0:
             raise JobCrashed(f"the script ended with {code}", field="model")
         return REPORT
+
+    def close(self) -> None:
+        """Nothing waits and nothing runs on its own."""
 
 
 REPORT = Report(
@@ -158,13 +174,17 @@ def start(settings: Settings, code: str, *arguments: str) -> subprocess.Popen[st
 
 
 @contextlib.contextmanager
-def worker(settings: Settings, slot: int = 0) -> Iterator[subprocess.Popen[str]]:
-    """A worker that is killed at the end, if it still lives."""
-    process = start(settings, WORKER, str(slot))
+def killed_at_the_end(process: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str]]:
+    """The process, for as long as a test needs it."""
     try:
         yield process
     finally:
         stop(process, signal.SIGKILL)
+
+
+def worker(settings: Settings, slot: int = 0) -> contextlib.AbstractContextManager[subprocess.Popen[str]]:
+    """A worker whose jobs are scripts."""
+    return killed_at_the_end(start(settings, WORKER, str(slot)))
 
 
 def stop(process: subprocess.Popen[str], number: signal.Signals) -> int:
@@ -184,6 +204,11 @@ def alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except (FileNotFoundError, ProcessLookupError):
         return False
+
+
+def children(pid: int) -> list[int]:
+    """The processes that a process started."""
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def lines(path: Path) -> list[str]:
