@@ -43,12 +43,7 @@ class Settings(BaseModel):
     @property
     def loopback_only(self) -> bool:
         """Whether nothing but this machine can reach the service."""
-        if self.host == "localhost":
-            return True
-        try:
-            return ip_address(self.host).is_loopback
-        except ValueError:  # a host name: it may resolve to anything
-            return False
+        return is_loopback(self.host)
 
     @property
     def asks_for_keys(self) -> bool:
@@ -59,6 +54,16 @@ class Settings(BaseModel):
         """The variables from which `load` makes these settings again, in another process."""
         given = {name: value for name, value in self if value is not None}
         return {f"COPPICE_{name.upper()}": str(value) for name, value in given.items()}
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address, or a name, is this machine's own and reachable from nowhere else."""
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:  # a host name: it may resolve to anything
+        return False
 
 
 def load(environment: Mapping[str, str] | None = None, **given: object) -> Settings:

@@ -27,7 +27,7 @@ from coppice.version import __version__
 
 
 def create_app(settings: Settings, desk: Desk, keys: Keys, storage: Storage) -> FastAPI:
-    """The whole HTTP side; raises IsolationUnavailable for settings that would let others run code here."""
+    """The whole HTTP side; raises ParameterInvalid for settings that would let others run code here."""
     refuse_unsafe(settings)
     app = FastAPI(
         title="Coppice",

@@ -6,13 +6,12 @@ Not here: keys themselves (`jobs.keys`), and whose transaction it is (`jobs.desk
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 
 from starlette.requests import Request
 
-from coppice.errors import CrossSite, IsolationUnavailable, KeyInvalid
+from coppice.errors import CrossSite, KeyInvalid, ParameterInvalid
 from coppice.jobs.keys import ANONYMOUS, Keys
-from coppice.settings import Settings
+from coppice.settings import Settings, is_loopback
 
 CLIENT_ID = "X-IBM-Client-Id"
 CLIENT_SECRET = "X-IBM-Client-Secret"  # noqa: S105  # the header's name
@@ -21,24 +20,11 @@ CLIENT_SECRET = "X-IBM-Client-Secret"  # noqa: S105  # the header's name
 _OWN_PAGES = ("same-origin", "none")
 
 
-def is_loopback(host: str) -> bool:
-    """Whether an address or name is this machine to itself only."""
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def keys_in_force(settings: Settings) -> bool:
-    """Whether calls need a key: as the operator says, else unless only this machine can call."""
-    return not is_loopback(settings.host) if settings.keys_required is None else settings.keys_required
-
-
 def refuse_unsafe(settings: Settings) -> None:
-    """Raise IsolationUnavailable for jobs without a sandbox on an address that others can reach."""
-    if settings.isolation == "none" and not is_loopback(settings.host):
-        raise IsolationUnavailable(
-            f"isolation none runs the models' code unconfined, so it serves this machine only, not {settings.host}. "
+    """Raise ParameterInvalid for jobs without a sandbox on an address that others can reach."""
+    if settings.isolation == "none" and not settings.loopback_only:
+        raise ParameterInvalid(
+            f"Isolation none runs the models' code unconfined, so it serves this machine only, not {settings.host}. "
             "Use --host 127.0.0.1, or install bubblewrap and leave --isolation out.",
             field="isolation",
         )
@@ -49,7 +35,7 @@ class Gate:
 
     def __init__(self, settings: Settings, keys: Keys) -> None:
         self._keys = keys
-        self._in_force = keys_in_force(settings)
+        self._in_force = settings.asks_for_keys
 
     async def client(self, http: Request) -> str:
         """The name of the client that calls; raises KeyInvalid or CrossSite."""
