@@ -48,7 +48,7 @@ class Barrier(nn.Module):
         self.class_name = class_name(entry)
         self.entry = entry
         for variable, tensor in arrays.items():
-            self.register_buffer(variable, tensor)
+            self.register_parameter(variable, nn.Parameter(tensor, requires_grad=False))
 
     @property
     def config(self) -> Config:
@@ -67,7 +67,7 @@ class Barrier(nn.Module):
                 field=self.layer_name,
             )
         reason = f"layer {self.layer_name!r} is a {self.class_name}, whose code is not run"
-        passed: Tensor = opaque([*tensors, *self.buffers()], reason)
+        passed: Tensor = opaque([*tensors, *self.parameters()], reason)
         return passed
 
     def extra_repr(self) -> str:

@@ -30,10 +30,9 @@ class KerasLayer(nn.Module):
         #: A frozen layer, or one called with training=False, stays in inference mode.
         self.inference_only = entry["config"].get("trainable") is False
         for variable, tensor in arrays.items():
-            if variable in row.statistics or not tensor.is_floating_point():
-                self.register_buffer(variable, tensor)
-            else:
-                self.register_parameter(variable, nn.Parameter(tensor))
+            # Keras counts every array as a parameter, moving statistics as the ones that are not trained.
+            trainable = tensor.is_floating_point() and variable not in row.statistics and not self.inference_only
+            self.register_parameter(variable, nn.Parameter(tensor, requires_grad=trainable))
 
     @property
     def config(self) -> Config:
@@ -50,8 +49,7 @@ class KerasLayer(nn.Module):
 
     def optional(self, variable: str) -> Tensor | None:
         """The array of that name, or None where the configuration does without: a bias, a scale."""
-        found = self._parameters.get(variable)
-        return self._buffers.get(variable) if found is None else found
+        return self._parameters.get(variable)
 
     def train(self, mode: bool = True) -> KerasLayer:
         """Training mode, except where Keras would stay in inference mode."""
