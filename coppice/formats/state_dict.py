@@ -10,6 +10,7 @@ import argparse
 import mmap
 import pickle
 import re
+import warnings
 import zipfile
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -72,16 +73,20 @@ def read_state_dict(path: Path, *, file: str) -> StateDict:
     return StateDict(found, notes)
 
 
-def fit(module: nn.Module, state: StateDict, *, file: str) -> None:
-    """Load the tensors into the module; raises StateDictMismatch that names the keys and shapes at fault."""
+def fit(module: nn.Module, state: StateDict, *, file: str) -> tuple[str, ...]:
+    """Load the tensors into the module; raises StateDictMismatch that names the keys and shapes at fault.
+
+    Returns what had to be done to make them fit, a sentence each.
+    """
     own = {key: value for key, value in module.state_dict().items() if isinstance(value, torch.Tensor)}
+    tensors, notes = _unprefixed(state.tensors, own, file)
     misfits = [
         f"{key} is {_shape(given)} in the file and {_shape(own[key])} in the model"
-        for key, given in state.tensors.items()
+        for key, given in tensors.items()
         if key in own and not torch.nn.parameter.is_lazy(own[key]) and _shape(given) != _shape(own[key])
     ]
     # Asked of torch, not compared by us: a module may take old keys by a hook of its own.
-    missing, unexpected = ([], []) if misfits else _loaded(module, state, file)
+    missing, unexpected = ([], []) if misfits else _loaded(module, tensors, file)
     parts = [
         _listed("missing from the file", missing),
         _listed("in the file but not in the model", unexpected),
@@ -93,11 +98,12 @@ def fit(module: nn.Module, state: StateDict, *, file: str) -> None:
             f" state dict of the very class in the class file.",
             field=FIELD,
         )
+    return notes
 
 
-def _loaded(module: nn.Module, state: StateDict, file: str) -> tuple[list[str], list[str]]:
+def _loaded(module: nn.Module, tensors: Mapping[str, Any], file: str) -> tuple[list[str], list[str]]:
     try:
-        missing, unexpected = module.load_state_dict(state.tensors, strict=False)
+        missing, unexpected = module.load_state_dict(tensors, strict=False)
     except (RuntimeError, TypeError, AttributeError) as e:  # a tensor that does not copy, or a hook of the user's
         if is_out_of_memory(e):
             raise
@@ -140,7 +146,8 @@ def _read_safetensors(path: Path, file: str) -> dict[str, torch.Tensor]:
 
 def _read_torch(path: Path, file: str) -> object:
     try:
-        with torch.serialization.safe_globals(_BYSTANDERS):
+        with torch.serialization.safe_globals(_BYSTANDERS), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of another pickle protocol: that it does not load is told below
             return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as e:  # a damaged pickle raises anything at all
         if is_out_of_memory(e):
@@ -162,6 +169,12 @@ def _unreadable(error: Exception, path: Path, file: str) -> Exception:
     if needed is not None:
         return UnknownFormat(
             f"{file} holds more than tensors: it needs {needed[1]}. Save only torch.save(model.state_dict(), FILE).",
+            field=FIELD,
+        )
+    if "Unsupported operand" in str(error):
+        return UnknownFormat(
+            f"{file} was pickled by another protocol than that of torch. Save torch.save(model.state_dict(), FILE),"
+            f" without pickle_protocol.",
             field=FIELD,
         )
     return TruncatedFile(
@@ -186,13 +199,19 @@ def _unwrapped(found: object, file: str) -> tuple[OrderedDict[str, Any], tuple[s
             f"{file} holds {_described(found)}, not a state dict. Save torch.save(model.state_dict(), FILE).",
             field=FIELD,
         )
-    for prefix in PREFIXES:
-        if all(key.startswith(prefix) for key in found):
-            found = _without_prefix(found, prefix)
-            notes.append(
-                f"Every key of {file} began with {prefix!r}, which a wrapper of the model puts there: dropped."
-            )
     return found if isinstance(found, OrderedDict) else OrderedDict(found), tuple(notes)
+
+
+def _unprefixed(
+    tensors: OrderedDict[str, Any], own: Mapping[str, Any], file: str
+) -> tuple[OrderedDict[str, Any], tuple[str, ...]]:
+    """Drop what wrappers put before every key, unless the model has a part of that name itself."""
+    notes = []
+    foreign = [prefix for prefix in PREFIXES if not any(key.startswith(prefix) for key in own)]
+    while prefix := next((entry for entry in foreign if all(key.startswith(entry) for key in tensors)), None):
+        tensors = _without_prefix(tensors, prefix)
+        notes.append(f"Every key of {file} began with {prefix!r}, which a wrapper of the model puts there: dropped.")
+    return tensors, tuple(notes)
 
 
 def _without_prefix(state: Mapping[str, Any], prefix: str) -> OrderedDict[str, Any]:

@@ -38,10 +38,10 @@ def open_torch(request: Request, files: Mapping[Part, Path]) -> TorchSource:
     state = read_state_dict(files[Part.WEIGHTS], file=names[Part.WEIGHTS])
     user = load_class(files[Part.CLASS_DEF], file=names[Part.CLASS_DEF], name=request.model_name)
     module = build_model(user, seed=request.seed)
-    fit(module, state, file=names[Part.WEIGHTS])
+    fitted = fit(module, state, file=names[Part.WEIGHTS])
     training = {path: part.training for path, part in module.named_modules()}
     module.eval()
-    notes = [*state.notes, *_renamed(user, names[Part.CLASS_DEF])]
+    notes = [*state.notes, *fitted, *_renamed(user, names[Part.CLASS_DEF])]
     if Part.DATASET in files:
         inputs = inputs_from_sample(module, request, user, files[Part.DATASET])
     else:
