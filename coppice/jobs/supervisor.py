@@ -25,8 +25,11 @@ from coppice.storage import Storage
 from coppice.version import __version__
 
 
-def serve(settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT. Raises ParameterInvalid, ServiceUnavailable or IsolationUnavailable."""
+def serve(settings: Settings) -> int:
+    """Serve until SIGTERM or SIGINT, and return the exit code.
+
+    Raises ParameterInvalid, ServiceUnavailable or IsolationUnavailable, each before a job could be lost by it.
+    """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s serve %(levelname)s %(message)s")
     isolation = _isolation(settings)
     settings = settings.model_copy(update={"data_dir": settings.data_dir.absolute()})
@@ -43,6 +46,7 @@ def serve(settings: Settings) -> None:
         sys.stdout.flush()
         others = {name: value for name, value in os.environ.items() if not name.startswith("COPPICE_")}
         keep_running(_programs(settings, listener), {**others, **settings.environment()})
+    return 0
 
 
 def _isolation(settings: Settings) -> str:
