@@ -5,7 +5,6 @@ It decides nothing about any operator: the table of rules does. An operator with
 
 from __future__ import annotations
 
-import copy
 import traceback
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
@@ -185,9 +184,9 @@ def _without_onednn() -> Iterator[None]:
 
 @contextmanager
 def training(module: nn.Module) -> Iterator[None]:
-    """Training mode for a while; modes, buffers and the random state come back as they were."""
+    """Training mode for a while; modes, running statistics and the random state come back as they were."""
     modes = {part: part.training for part in module.modules()}
-    buffers = {name: copy.deepcopy(buffer) for name, buffer in module.named_buffers()}
+    before = {name: tensor.clone() for name, tensor in _statistics(module).items()}
     try:
         with torch.random.fork_rng(devices=[]):
             module.train()
@@ -196,5 +195,11 @@ def training(module: nn.Module) -> Iterator[None]:
         for part, mode in modes.items():
             part.training = mode
         with torch.no_grad():
-            for name, buffer in module.named_buffers():
-                buffer.copy_(buffers[name])
+            for name, tensor in _statistics(module).items():
+                tensor.copy_(before[name])
+
+
+def _statistics(module: nn.Module) -> dict[str, torch.Tensor]:
+    """What a forward pass may write: torch's buffers, and Keras' moving statistics, parameters that aren't trained."""
+    untrained = {name: one.detach() for name, one in module.named_parameters() if not one.requires_grad}
+    return {**dict(module.named_buffers()), **untrained}
