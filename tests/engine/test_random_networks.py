@@ -147,3 +147,35 @@ def test_a_broken_rule_fails_the_oracle(row: str, broken: object, name: str, mon
 
     with pytest.raises((VerificationFailed, ForwardFailed)):
         verify(net, apply(net.module, plan), plan, exact=True)
+
+
+class ZeroBranch(nn.Module):
+    """A residual branch as it is often initialised: its last scale is zero, so it adds nothing yet."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.a, self.b = nn.Conv2d(3, 8, 1), nn.Conv2d(8, 8, 1), nn.Conv2d(16, 8, 1)
+        self.scale = nn.Parameter(torch.zeros(8, 1, 1))
+        self.head = nn.Conv2d(8, 4, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        y = self.a(x)
+        return self.head(x + self.scale * self.b(torch.cat([y, y.tanh()], dim=1)))  # type: ignore[no-any-return]
+
+
+def test_a_wrong_cut_behind_a_zero_scale_fails_the_oracle(monkeypatch: pytest.MonkeyPatch) -> None:
+    net = network(ZeroBranch(), (3, 8, 8))
+    monkeypatch.setitem(rules.RULES, "aten::cat", _concatenate_backwards)
+    channels = trace(net, rules.rule_of).channels
+    plan = make_plan(
+        channels,
+        score(channels, dict(net.module.named_parameters()), "random", 1),
+        0.5,
+        range(len(channels.groups)),
+    )
+    with torch.no_grad():  # on the weights as they are, nothing is to be seen
+        torch.testing.assert_close(apply(net.module, plan)(*net.inputs), masked(net.module, plan)(*net.inputs))
+
+    with pytest.raises(VerificationFailed):
+        verify(net, apply(net.module, plan), plan, exact=True)
