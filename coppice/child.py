@@ -54,7 +54,8 @@ def _warm_up() -> None:
     import torch
 
     from coppice import pipeline, rules  # noqa: F401
-    from coppice.formats import OPENERS
+    from coppice.formats import OPENERS, torch_reload
+    from coppice.formats.clean_process import start_ahead
     from coppice.tracing import Network, trace
 
     torch.set_num_threads(1)
@@ -62,6 +63,7 @@ def _warm_up() -> None:
         import_module(module)
     with suppress(ImportError):
         import_module("onnx")
+    start_ahead(torch_reload.SCRIPT)
     tiny = torch.nn.Conv2d(1, 1, 1).eval()
     trace(Network(module=tiny, inputs=(torch.zeros(1, 1, 2, 2),), layers=()), rules.rule_of)
 

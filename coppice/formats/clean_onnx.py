@@ -1,6 +1,7 @@
 """A script, not a module of ours: run an ONNX file by onnxruntime and compare its outputs with those that were saved.
 
-Run by `clean_process` as `python -I clean_onnx.py JOB VERDICT`. The verdict is a list of failures.
+Run by `clean_process` as `python -I clean_onnx.py`; the paths of job and verdict come on standard input. The verdict is
+a list of failures.
 """
 
 import json
@@ -43,4 +44,6 @@ def close(found: NDArray[Any], expected: NDArray[Any]) -> bool:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    asked = sys.stdin.read()  # after the imports: this process may have been started ahead
+    if asked:
+        main(*json.loads(asked))

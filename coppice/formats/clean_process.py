@@ -1,7 +1,7 @@
 """Run one of the `clean_*.py` scripts in a Python of its own: no code of ours is importable there, and time is bounded.
 
-A script is given the path of a JSON file, its job, and leaves its verdict beside it. What it loads is the user's, so it
-may print, hang or crash; each comes back as a CleanProcessFailed with a reason.
+A script waits on standard input for the path of its job, a JSON file, and of the verdict that it is to leave. What it
+loads is the user's, so it may print, hang or crash; each comes back as a CleanProcessFailed with a reason.
 """
 
 from __future__ import annotations
@@ -9,8 +9,10 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tempfile
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 #: What a crashed script said last is worth showing, all it said is not.
 MAX_SAID = 2000
@@ -22,22 +24,45 @@ class CleanProcessFailed(Exception):
     """The script gave no verdict; the message is the reason."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    process: subprocess.Popen[bytes]
+    said: IO[bytes]
+
+
+#: Processes started ahead, by script: importing torch takes longer than most jobs. Taken once, by whoever comes first.
+_AHEAD: dict[str, _Waiting] = {}
+
+
+def start_ahead(script: str) -> None:
+    """Start a process for the next `run_clean` of this script; it ends with this process if nobody asks."""
+    _AHEAD.setdefault(script, _start(script))
+
+
 def run_clean(script: str, job: dict[str, Any], folder: Path, *, seconds: float) -> Any:
-    """The verdict of `script` on `job`; its files and what it prints go into `folder`."""
-    job_file, verdict_file, said_file = folder / "job.json", folder / "verdict.json", folder / "said.txt"
+    """The verdict of `script` on `job`; its files go into `folder`."""
+    job_file, verdict_file = folder / "job.json", folder / "verdict.json"
     job_file.write_text(json.dumps(job))
-    # -I: neither the folder of the script nor the environment's paths; the script itself refuses coppice.
-    command = [sys.executable, "-I", str(_HERE / script), str(job_file), str(verdict_file)]
-    with said_file.open("wb") as said:
+    waiting = _AHEAD.pop(script, None) or _start(script)
+    with waiting.process as process, waiting.said as said:
         try:
-            done = subprocess.run(  # noqa: S603  our own interpreter and script
-                command, cwd=folder, stdin=subprocess.DEVNULL, stdout=said, stderr=said, timeout=seconds, check=False
-            )
+            process.communicate(json.dumps([str(job_file), str(verdict_file)]).encode(), timeout=seconds)
         except subprocess.TimeoutExpired as e:
+            process.kill()
             raise CleanProcessFailed(f"it took longer than {seconds:g} s") from e
-    if done.returncode != 0 or not verdict_file.exists():
-        with said_file.open("rb") as said:
-            said.seek(max(0, said_file.stat().st_size - MAX_SAID))
-            last = said.read().decode(errors="replace").strip()
-        raise CleanProcessFailed(f"it ended with status {done.returncode}: {last}")
+        if process.returncode != 0 or not verdict_file.exists():
+            raise CleanProcessFailed(f"it ended with status {process.returncode}: {_last_words(said)}")
     return json.loads(verdict_file.read_text())
+
+
+def _start(script: str) -> _Waiting:
+    said = tempfile.TemporaryFile()  # noqa: SIM115  closed with the process that writes to it
+    # -I: neither the folder of the script nor the environment's paths; the script itself refuses coppice.
+    command = [sys.executable, "-I", str(_HERE / script)]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=said, stderr=said)  # noqa: S603  our own script
+    return _Waiting(process, said)
+
+
+def _last_words(said: IO[bytes]) -> str:
+    said.seek(max(0, said.seek(0, 2) - MAX_SAID))
+    return said.read().decode(errors="replace").strip()

@@ -1,9 +1,11 @@
 """A script, not a module of ours: load a PyTorch result with torch and the user's file alone, and compare its outputs.
 
-Run by `clean_process` as `python -I clean_torch.py JOB VERDICT`. The verdict is a list of failures, a sentence each.
+Run by `clean_process` as `python -I clean_torch.py`; the paths of job and verdict come on standard input. The verdict
+is a list of failures, a sentence each.
 """
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -24,11 +26,14 @@ def main(job_file: str, verdict_file: str) -> None:
     torch.set_num_threads(1)
     sys.path.insert(0, job["modules"])
     saved = torch.load(job["expected"], weights_only=True)
+    state = torch.load(job["state_dict"])
     failures = []
     for name, check in CHECKS.items():
         try:
             if name in job:
-                compare(check(job), saved, job["seed"])
+                model = check(job)
+                compare_state(model.state_dict(), state)
+                compare_outputs(model, saved["inputs"], saved["outputs"], job["seed"])
         except (Exception, SystemExit) as e:  # noqa: BLE001  it is reported, and the next check runs
             failures.append(f"{name}: {type(e).__name__}: {e}")
     Path(verdict_file).write_text(json.dumps(failures))
@@ -53,22 +58,25 @@ def rebuilt(job: dict[str, Any]) -> Any:
 CHECKS = {"model": pair, "class_def": rebuilt}
 
 
-def compare(model: Any, saved: dict[str, Any], seed: int) -> None:
-    """Raise unless the model's state and outputs are those that were saved."""
-    state = {key: value for key, value in model.state_dict().items() if isinstance(value, torch.Tensor)}
-    if list(state) != list(saved["state"]):
+def compare_state(found: dict[str, Any], expected: dict[str, Any]) -> None:
+    """Raise unless every tensor is that of the state dict as written."""
+    if list(found) != list(expected):
         raise ValueError("its state dict has other keys")
-    for key, value in saved["state"].items():
-        if state[key].dtype != value.dtype or not same(state[key], value):
+    for key, value in expected.items():
+        if isinstance(value, torch.Tensor) and not (found[key].dtype == value.dtype and same(found[key], value)):
             raise ValueError(f"{key} was not restored")
+
+
+def compare_outputs(model: Any, inputs: tuple[torch.Tensor, ...], expected: list[torch.Tensor], seed: int) -> None:
+    """Raise unless the model's outputs are those that were saved, to rounding."""
     torch.manual_seed(seed)
     with torch.no_grad():
-        outputs = [leaf for leaf in tree_leaves(model.eval()(*saved["inputs"])) if isinstance(leaf, torch.Tensor)]
-    if [output.shape for output in outputs] != [output.shape for output in saved["outputs"]]:
+        outputs = [leaf for leaf in tree_leaves(model.eval()(*inputs)) if isinstance(leaf, torch.Tensor)]
+    if [output.shape for output in outputs] != [output.shape for output in expected]:
         raise ValueError("its outputs have other shapes")
-    for output, expected in zip(outputs, saved["outputs"], strict=True):
-        if not close(output, expected):
-            raise ValueError(f"its outputs differ by up to {(output - expected).abs().max():g}")
+    for output, wanted in zip(outputs, expected, strict=True):
+        if not close(output, wanted):
+            raise ValueError(f"its outputs differ by up to {(output - wanted).abs().max():g}")
 
 
 def same(a: torch.Tensor, b: torch.Tensor) -> bool:
@@ -85,4 +93,7 @@ def close(output: torch.Tensor, expected: torch.Tensor) -> bool:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    asked = sys.stdin.read()  # after the imports: this process may have been started ahead
+    if asked:
+        main(*json.loads(asked))
+    os._exit(0)  # without the exit hooks of what was loaded

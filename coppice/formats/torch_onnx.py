@@ -65,7 +65,7 @@ def _export(pruned: nn.Module, network: Network, path: Path) -> None:
 def _check(pruned: nn.Module, network: Network, path: Path) -> None:
     with torch.no_grad():
         outputs = [leaf for leaf in tree_leaves(pruned(*network.inputs)) if isinstance(leaf, torch.Tensor)]
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".onnx-") as name:
         folder = Path(name)
         np.savez(folder / "inputs.npz", *(entry.numpy() for entry in network.inputs))
         np.savez(folder / "outputs.npz", *(entry.numpy() for entry in outputs))

@@ -16,9 +16,11 @@ from torch.utils._pytree import tree_leaves
 
 from coppice.errors import ReloadFailed
 from coppice.formats.clean_process import CleanProcessFailed, run_clean
+from coppice.formats.user_errors import trimmed
 from coppice.formats.user_module import UserClass
 from coppice.tracing.network import Network
 
+SCRIPT = "clean_torch.py"
 #: Loading takes seconds; a constructor that trains, or a forward on a large input, may take more.
 SECONDS = 300
 
@@ -27,30 +29,31 @@ def reload_torch(
     pruned: nn.Module, network: Network, user: UserClass, written: Mapping[str, Path], *, seed: int
 ) -> None:
     """Check the written files, artifact name -> path; raises ReloadFailed."""
-    with tempfile.TemporaryDirectory() as name:
+    # Beside the files: temporary folders may be small, and these hold the model's outputs.
+    with tempfile.TemporaryDirectory(dir=written["state_dict"].parent, prefix=".reload-") as name:
         folder = Path(name)
         modules = folder / "modules"
         modules.mkdir()
         shutil.copyfile(user.file, modules / f"{user.module.__name__}.py")
-        torch.save(_expected(pruned, network, seed), folder / "expected.pt")
+        torch.save({"inputs": network.inputs, "outputs": _outputs(pruned, network, seed)}, folder / "expected.pt")
         job: dict[str, object] = {"modules": str(modules), "expected": str(folder / "expected.pt"), "seed": seed}
         job |= {artifact: str(path.absolute()) for artifact, path in written.items()}
         if "class_def" in written:
             shutil.copyfile(written["class_def"], modules / written["class_def"].name)
             job |= {"class_def": written["class_def"].stem, "name": user.name}
         try:
-            failures = run_clean("clean_torch.py", job, folder, seconds=SECONDS)
+            failures = run_clean(SCRIPT, job, folder, seconds=SECONDS)
         except CleanProcessFailed as e:
-            raise ReloadFailed(f"The written files did not load back in a process of their own: {e}") from e
+            raise ReloadFailed(
+                f"The written files did not load back in a process of their own: {trimmed(str(e))}"
+            ) from e
     if failures:
         raise ReloadFailed(
-            f"The written files did not load back with torch and the class file alone. {' '.join(failures)}"
+            f"The written files did not load back with torch and the class file alone. {trimmed(' '.join(failures))}"
         )
 
 
-def _expected(pruned: nn.Module, network: Network, seed: int) -> dict[str, object]:
+def _outputs(pruned: nn.Module, network: Network, seed: int) -> list[torch.Tensor]:
     torch.manual_seed(seed)
     with torch.no_grad():
-        outputs = [leaf for leaf in tree_leaves(pruned(*network.inputs)) if isinstance(leaf, torch.Tensor)]
-    state = {key: value for key, value in pruned.state_dict().items() if isinstance(value, torch.Tensor)}
-    return {"state": state, "inputs": network.inputs, "outputs": outputs}
+        return [leaf for leaf in tree_leaves(pruned(*network.inputs)) if isinstance(leaf, torch.Tensor)]

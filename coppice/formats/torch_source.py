@@ -11,7 +11,7 @@ from pathlib import Path
 
 from torch import nn
 
-from coppice.errors import ParameterMissing
+from coppice.errors import ParameterMissing, ReloadFailed
 from coppice.formats import torch_write
 from coppice.formats.example_inputs import inputs_from_sample, inputs_from_size
 from coppice.formats.state_dict import fit, read_state_dict
@@ -85,6 +85,8 @@ class TorchSource:
         )
         written = torch_write.write(result, out)
         self._left_out = written.left_out
+        if {"model", "class_def"} <= written.left_out.keys():
+            raise ReloadFailed(f"Nothing could load the pruned weights. {' '.join(self.notes)}")
         return written.artifacts
 
     def reload(self, pruned: nn.Module, artifacts: tuple[Artifact, ...], out: Path) -> None:

@@ -30,10 +30,14 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 def last_line(error: BaseException) -> str:
     """`RuntimeError: what it says`, bounded, paths trimmed to file names."""
-    text = _FOLDERS.sub("", str(error)).strip()
-    if len(text) > MAX_MESSAGE:
-        text = text[:MAX_MESSAGE] + " ..."
+    text = trimmed(str(error))
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def trimmed(text: str) -> str:
+    """A foreign text, bounded, paths trimmed to file names."""
+    bare = _FOLDERS.sub("", text).strip()
+    return bare if len(bare) <= MAX_MESSAGE else f"{bare[:MAX_MESSAGE]} ..."
 
 
 def user_frames(error: BaseException, file: Path) -> list[str]:

@@ -12,7 +12,11 @@ import pytest
 
 from coppice.errors import ForwardFailed, OutOfMemory
 from coppice.records.report import Failure, Progress, Report
-from tests.formats.models import MODELS, NET, Model, upload
+from tests.formats.models import MODELS, NET, Model, built, upload
+
+
+#: Every test starts a process that imports torch.
+pytestmark = pytest.mark.slow
 
 
 def child(folder: Path, *, said: str = "go\n") -> subprocess.CompletedProcess[str]:
@@ -81,11 +85,10 @@ ENDINGS: dict[str, tuple[str, Callable[[Failure], bool], int]] = {
 }
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_a_failure_of_the_users_code_is_told_as_such(ending: str, tmp_path: Path) -> None:
     text, is_told, status = ENDINGS[ending]
-    upload(tmp_path, model(text))
+    upload(tmp_path, model(text), weights=built(NET, "Net").state_dict())
     # Address space as in the sandbox: what is asked for and never touched would otherwise be given.
     command = ["prlimit", f"--as={4 * 1024**3}", sys.executable, "-m", "coppice.child", str(tmp_path)]
     done = subprocess.run(command, input="go\n", capture_output=True, text=True, check=False, timeout=300)
@@ -94,7 +97,7 @@ def test_a_failure_of_the_users_code_is_told_as_such(ending: str, tmp_path: Path
     assert done.returncode == status
 
 
-@pytest.mark.slow
 def test_an_exit_hook_of_the_users_code_does_not_run(tmp_path: Path) -> None:
-    upload(tmp_path, model("import atexit, os\natexit.register(os._exit, 3)\n" + NET))
+    text = "import atexit, os\natexit.register(os._exit, 3)\n" + NET
+    upload(tmp_path, model(text), weights=built(NET, "Net").state_dict())
     assert child(tmp_path).returncode == 0

@@ -21,6 +21,7 @@ from coppice import pipeline
 from coppice.errors import ReloadFailed
 from coppice.formats import open_upload
 from coppice.formats.source import Source
+from coppice.records.plan import Plan
 from coppice.records.report import Artifact, Check, Cost, Report, Verification
 from coppice.records.request import Part, Request
 from tests.formats.models import MODELS, NET, Model, built, upload
@@ -266,7 +267,7 @@ def test_a_model_that_can_not_be_exported_says_so(tmp_path: Path) -> None:
     source = open_upload(request, files)
     (tmp_path / "out").mkdir()
     module = source.network.module
-    artifacts = source.write(module, pipeline.Plan(), report(request), tmp_path / "out")
+    artifacts = source.write(module, Plan(), report(request), tmp_path / "out")
     assert [artifact.name for artifact in artifacts] == ["model", "state_dict", "class_def"]
     assert [note.partition(":")[0] for note in source.notes] == ["No ONNX file"]
     assert not list((tmp_path / "out").glob("*.onnx"))
@@ -300,5 +301,5 @@ def test_parts_are_told_apart_by_their_user_names(tmp_path: Path) -> None:
     request = request.model_copy(update={"files": {**request.files, Part.WEIGHTS: "mnist cnn (1).pth"}})
     source = open_upload(request, files)
     (tmp_path / "out").mkdir()
-    artifacts = source.write(source.network.module, pipeline.Plan(), report(request), tmp_path / "out")
+    artifacts = source.write(source.network.module, Plan(), report(request), tmp_path / "out")
     assert artifacts[0].file == "mnist_cnn__1__pruned.pt"
