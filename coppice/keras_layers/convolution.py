@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -58,11 +59,11 @@ def _torch_layout(kernel: Tensor) -> Tensor:
 
 def _depthwise_weight(kernel: Tensor) -> Tensor:
     """(spatial..., in, multiplier) as (in * multiplier, 1, spatial...)."""
-    rank = kernel.dim() - 2
-    weight = kernel.permute(rank, rank + 1, *range(rank))
-    if weight.shape[1] == 1:
-        return weight
-    return weight.reshape(weight.shape[0] * weight.shape[1], 1, *weight.shape[2:])
+    if kernel.shape[-1] == 1:
+        return _torch_layout(kernel).transpose(0, 1)
+    # Taken apart and put together: every filter of a channel goes with it, so the multiplier is no axis to cut.
+    filters = torch.stack([single.movedim(-1, 0) for single in kernel.unbind(-1)], dim=1)
+    return filters.reshape(filters.shape[0] * filters.shape[1], 1, *filters.shape[2:])
 
 
 def _convolve(layer: KerasLayer, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:

@@ -175,8 +175,16 @@ _IGNORED = frozenset({"name", "training", "mask", "dtype"})
 
 
 def is_operation(entry: Entry) -> bool:
-    """Whether a Keras 3 entry is an operation in spite of its class name."""
-    return str(entry.get("module") or "").startswith("keras.src.ops")
+    """Whether a Keras 3 entry is an operation in spite of its class name.
+
+    `.keras` files name the module; in `.h5` files only a layer's configuration says whether it trains.
+    """
+    module = entry.get("module")
+    if module is not None:
+        return str(module).startswith("keras.src.ops")
+    calls = entry.get("inbound_nodes") or []
+    written_by_keras_3 = bool(calls) and isinstance(calls[0], Mapping) and "args" in calls[0]
+    return written_by_keras_3 and "trainable" not in entry["config"]
 
 
 def operation_row(entry: Entry) -> LayerClass | None:
