@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from coppice.errors import ServiceUnavailable
+from coppice.errors import BY_CODE, InternalError, ServiceUnavailable
 
 _log = logging.getLogger(__name__)
 
@@ -23,6 +23,9 @@ _LIBC = ctypes.CDLL(None, use_errno=True)
 
 _STOP = {signal.SIGTERM, signal.SIGINT}
 _AWAITED = {*_STOP, signal.SIGCHLD}
+
+#: With one of these a program says that it can't run as it is set up here, and why; to start it again wouldn't help.
+_REFUSALS = {error.exit_code for error in BY_CODE.values()} - {InternalError.exit_code}
 
 #: A program that ran this long, seconds, is started again at once; one that didn't waits, twice as long each time.
 _STEADY_SECONDS = 10.0
@@ -45,8 +48,8 @@ class Program:
 def keep_running(programs: Sequence[Program], environment: Mapping[str, str]) -> None:
     """Keep the programs running until SIGTERM or SIGINT, then end them all.
 
-    Raises ServiceUnavailable when one ends with that error's exit code: it said why it can't run on this machine, and
-    starting it again wouldn't help. Call it from the main thread, while there is no other: its children end with it.
+    Raises ServiceUnavailable when one ends with an exit code of `errors.py` that is not our own fault: it refuses.
+    Call it from the main thread, while there is no other: its children end with it.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _AWAITED)
     children = [_Child(program, environment) for program in programs]
@@ -99,7 +102,7 @@ class _Child:
         if self.process is None or (code := self.process.poll()) is None:
             return
         self.process = None
-        if code == ServiceUnavailable.exit_code:
+        if code in _REFUSALS:
             raise ServiceUnavailable(f"The {self.program.name} can't run here; it says why above.")
         if time.monotonic() - self._started >= _STEADY_SECONDS:
             self._pause = 0.0

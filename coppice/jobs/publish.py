@@ -41,8 +41,8 @@ async def store_results(
 def download_name(artifacts: tuple[Artifact, ...]) -> str:
     """The name that the documents show for a result: `tmpqpj73q22.pt`, with the suffix of the model."""
     letters = "".join(secrets.choice(string.ascii_lowercase + string.digits) for _ in range(8))
-    model = next(artifact for artifact in artifacts if artifact.name == "model")
-    return f"tmp{letters}{PurePath(model.file).suffix}"
+    files = {artifact.name: artifact.file for artifact in artifacts}
+    return f"tmp{letters}{PurePath(files['model']).suffix}"
 
 
 async def _read(path: Path) -> AsyncIterator[bytes]:

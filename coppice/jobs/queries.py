@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
-from sqlalchemy import select, update
+from sqlalchemy import CursorResult, Update, select, update
 from sqlalchemy.orm import Session
 
 from coppice.jobs.tables import JobRow, KeyRow
@@ -108,14 +108,13 @@ def revoke_key(session: Session, client_id: str, when: datetime) -> bool:
     return _changed(session, in_force.values(revoked=when))
 
 
-def _unfinished(txid: str) -> Any:
+def _unfinished(txid: str) -> Update:
     return update(JobRow).where(JobRow.txid == txid, JobRow.finished.is_(None))
 
 
-def _running(txid: str, attempt: int) -> Any:
+def _running(txid: str, attempt: int) -> Update:
     return _unfinished(txid).where(JobRow.attempts == attempt)
 
 
-def _changed(session: Session, statement: Any) -> bool:
-    count: int = session.execute(statement).rowcount  # type: ignore[attr-defined]  # an UPDATE gives a CursorResult
-    return count == 1
+def _changed(session: Session, statement: Update) -> bool:
+    return cast("CursorResult[Any]", session.execute(statement)).rowcount == 1

@@ -13,6 +13,8 @@ import os
 import socket
 import sys
 
+from sqlalchemy.exc import OperationalError
+
 from coppice.errors import IsolationUnavailable, ParameterInvalid, ServiceUnavailable
 from coppice.jobs.database import open_database
 from coppice.jobs.locks import hold
@@ -23,6 +25,8 @@ from coppice.sandbox import describe
 from coppice.settings import Settings
 from coppice.storage import Storage
 from coppice.version import __version__
+
+_log = logging.getLogger(__name__)
 
 
 def serve(settings: Settings) -> int:
@@ -82,9 +86,12 @@ def _take_back(settings: Settings) -> None:
 
 
 def _sweep_unaccepted(settings: Settings) -> None:
-    engine = open_database(settings)
-    asyncio.run(sweep_unaccepted(engine, Storage(settings)))
-    engine.dispose()
+    try:
+        engine = open_database(settings)
+        asyncio.run(sweep_unaccepted(engine, Storage(settings)))
+        engine.dispose()
+    except (OSError, OperationalError):  # what is left over does no harm; a service that doesn't start again does
+        _log.warning("unaccepted uploads not swept", exc_info=True)
 
 
 def _programs(settings: Settings, listener: socket.socket) -> tuple[Program, ...]:

@@ -30,7 +30,7 @@ T = TypeVar("T")
 ROOT = Path(__file__).parents[2]
 
 #: Long, because the cores may be shared by many; nothing waits this long unless its test is about to fail.
-DEADLINE_SECONDS = 60.0
+DEADLINE_SECONDS = 90.0
 
 ENDED = {JobState.DONE, JobState.FAILED, JobState.CANCELLED, JobState.EXPIRED}
 

@@ -10,6 +10,7 @@ from uuid import uuid4
 
 import pytest
 from dbos import WorkflowStatusString
+from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -80,6 +81,12 @@ def test_a_fault_after_both_writes_leaves_neither(settings: Settings, monkeypatc
     with pytest.raises(RuntimeError):
         submit(desk, txid=txid)
     assert kept(settings, txid) == (False, False)
+
+
+def test_every_commit_reaches_the_disk(settings: Settings) -> None:
+    with open_database(settings).connect() as connection:
+        asked = {name: connection.scalar(text(f"PRAGMA {name}")) for name in ("journal_mode", "synchronous")}
+    assert asked == {"journal_mode": "wal", "synchronous": 2}  # 2: FULL
 
 
 def test_a_transaction_id_is_used_once(settings: Settings) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 from pathlib import Path
 
@@ -16,7 +17,6 @@ from tests.jobs.job_processes import (
     CRASH,
     FAULT,
     FINISH,
-    KILL_WORKER,
     alive,
     bytes_of,
     end_of,
@@ -45,6 +45,7 @@ def test_jobs_end_with_their_result_or_their_reason(settings: Settings) -> None:
         assert done.finished >= done.submitted
         (model,) = done.artifacts
         assert bytes_of(settings, model.key) == b"pruned"
+        assert re.fullmatch(r"tmp[a-z0-9]{8}\.h5", str(done.filename))  # as in the documents: tmpqpj73q22.pt
 
         failed = end_of(desk, crashed)
         assert failed.state is JobState.FAILED
@@ -58,16 +59,6 @@ def test_jobs_end_with_their_result_or_their_reason(settings: Settings) -> None:
         assert "Reference" in ours.message
     left = [path for path in settings.data_dir.rglob("*") if path.is_file() and path.parts[-4:-3] == ("uploads",)]
     assert left == []
-
-
-def test_a_finished_job_is_named_as_in_the_documents(settings: Settings) -> None:
-    txid = send(settings, FINISH)
-    with worker(settings):
-        name = end_of(Desk(settings), txid).filename
-    assert name is not None
-    assert len(name) == len("tmpqpj73q22.h5")
-    assert name.startswith("tmp")
-    assert name.endswith(".h5")
 
 
 def test_a_running_job_shows_its_progress_and_its_place_before_that(settings: Settings, tmp_path: Path) -> None:
@@ -96,25 +87,12 @@ def test_a_job_whose_worker_is_killed_runs_again_and_is_published_once(settings:
     assert [artifact.key for artifact in desk.job(txid, "ann").artifacts] == [f"results/{txid}/2/model.h5"]
 
 
-def test_a_job_that_kills_its_worker_three_times_fails_and_says_so(settings: Settings) -> None:
-    txid, after = send(settings, KILL_WORKER), send(settings, FINISH)
-    for _ in range(3):
-        with worker(settings) as process:
-            until(lambda: process.poll() is not None, "the worker's death")  # called at once
-            assert process.returncode == -signal.SIGKILL
-    with worker(settings):
-        failure = end_of(Desk(settings), txid).failure
-        assert failure is not None
-        assert failure.code == "worker_died"
-        assert "3 times" in failure.message
-        assert end_of(Desk(settings), after).state is JobState.DONE
-
-
 @pytest.mark.slow
-def test_stopping_the_service_is_not_held_against_a_job(settings: Settings, tmp_path: Path) -> None:
+def test_stopping_the_service_is_not_held_against_a_job(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path / "data", max_attempts=1)
     desk, log, gate = Desk(settings), tmp_path / "log", tmp_path / "gate"
     txid = send(settings, hold(log, gate))
-    for count in range(1, 5):  # once more than a job may kill its worker
+    for count in (1, 2):  # once more than a job may kill its worker
         with worker(settings) as process:
             until(lambda: len(lines(log)) == count, "the job's start")  # noqa: B023
             assert stop(process, signal.SIGTERM) == 0
@@ -140,6 +118,7 @@ def test_a_cancelled_job_is_killed_and_the_next_one_runs(settings: Settings, tmp
     assert desk.job(after, "ann").state is JobState.DONE
 
 
+@pytest.mark.slow
 def test_results_go_when_their_time_is_over_and_the_row_stays(tmp_path: Path) -> None:
     settings = Settings(data_dir=tmp_path / "data", retention_seconds=1)
     desk = Desk(settings)
@@ -151,6 +130,7 @@ def test_results_go_when_their_time_is_over_and_the_row_stays(tmp_path: Path) ->
     assert desk.job(failing, "ann").state is JobState.FAILED
 
 
+@pytest.mark.slow
 def test_two_workers_share_the_queue_and_a_slot_is_held_by_one(settings: Settings, tmp_path: Path) -> None:
     desk, gate = Desk(settings), tmp_path / "gate"
     logs = [tmp_path / "one", tmp_path / "two"]
@@ -164,6 +144,7 @@ def test_two_workers_share_the_queue_and_a_slot_is_held_by_one(settings: Setting
             assert end_of(desk, txid, client=log.name).state is JobState.DONE
 
 
+@pytest.mark.slow
 def test_an_accepted_job_outlives_the_process_that_accepted_it(settings: Settings) -> None:
     accepting = start(
         settings,
