@@ -1,6 +1,6 @@
 """Load a written Keras file in a process that has seen nothing else, and compare its outputs with what is expected.
 
-Run by `clean_process` as `python -I clean_keras.py JOB VERDICT`. The verdict is a list of failures, a sentence each.
+Run by `clean_process`, which gives the paths of job and verdict on standard input. The verdict is a list of failures, a sentence each.
 """
 
 import json
@@ -42,4 +42,6 @@ def failures(written: Path, expected_file: Path) -> list[str]:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    asked = sys.stdin.read()  # after the imports: this process may have been started ahead
+    if asked:
+        main(*json.loads(asked))
