@@ -82,10 +82,10 @@ def _shaken(module: nn.Module) -> nn.Module:
         for tensor in [*shaken.parameters(), *shaken.buffers()]:
             if not tensor.is_floating_point() or not tensor.numel():
                 continue
-            size = tensor[tensor.isfinite()].abs().mean().nan_to_num().item() or 1.0
-            noise = 0.1 * size * torch.randn(tensor.shape, generator=generator)
-            positive = bool((tensor >= 0).all())
-            tensor += noise.to(tensor).abs() if positive else noise.to(tensor)
+            # In place wherever it can be: the largest tensor of a large model leaves room for few copies of it.
+            size = tensor.abs().nan_to_num_(0.0, 0.0, 0.0).mean().item() or 1.0
+            noise = torch.randn(tensor.shape, generator=generator).mul_(0.1 * size).to(tensor)
+            tensor += noise.abs_() if tensor.min() >= 0 else noise
     return shaken
 
 
