@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
 
+from coppice.formats.user_errors import last_line
 from coppice.formats.user_module import UserClass
 from coppice.records.plan import Plan
 
@@ -72,6 +73,7 @@ class NotDescribable(Exception):
 
 def class_definition(user: UserClass, dense: nn.Module, pruned: nn.Module, plan: Plan) -> bytes:
     """The text of the class file whose class builds `pruned`'s shape; raises NotDescribable."""
+    _check_fresh(user, dense)
     text = _TEXT.format(
         name=user.name,
         attributes=_table(_attributes(dense, pruned)),
@@ -82,6 +84,20 @@ def class_definition(user: UserClass, dense: nn.Module, pruned: nn.Module, plan:
     if "torch" not in vars(user.module) or vars(user.module)["torch"] is not torch:
         text = "\nimport torch\n" + text
     return _inserted(user.file.read_bytes(), text.encode("ascii"))
+
+
+def _check_fresh(user: UserClass, dense: nn.Module) -> None:
+    """Refuse a constructor that does not give, time after time, the tensors that there are to cut."""
+    try:
+        fresh = _tensors(cast(nn.Module, user.build()))
+    except Exception as e:  # the first time it did not
+        raise NotDescribable(f"its constructor fails when it is called again ({last_line(e)})") from e
+    if any(torch.nn.parameter.is_lazy(tensor) for tensor in fresh.values()):
+        raise NotDescribable("it has lazy layers, whose tensors exist only after a first run")
+    if {name: tensor.shape for name, tensor in fresh.items()} != {
+        name: tensor.shape for name, tensor in _tensors(dense).items()
+    }:
+        raise NotDescribable("its constructor makes other tensors each time")
 
 
 def _attributes(dense: nn.Module, pruned: nn.Module) -> dict[str, dict[str, Any]]:
@@ -98,10 +114,6 @@ def _attributes(dense: nn.Module, pruned: nn.Module) -> dict[str, dict[str, Any]
 
 def _shapes(dense: nn.Module, pruned: nn.Module) -> dict[str, tuple[int, ...]]:
     before, after = _tensors(dense), _tensors(pruned)
-    if any(torch.nn.parameter.is_lazy(tensor) for tensor in before.values()):
-        raise NotDescribable("it has lazy layers, whose tensors exist only after a first run")
-    if list(before) != list(after):
-        raise NotDescribable("its tensors have other names than those that the constructor made")
     return {name: tuple(tensor.shape) for name, tensor in after.items() if tensor.shape != before[name].shape}
 
 

@@ -14,7 +14,6 @@ from coppice.errors import ForwardFailed, OutOfMemory
 from coppice.records.report import Failure, Progress, Report
 from tests.formats.models import MODELS, NET, Model, built, upload
 
-
 #: Every test starts a process that imports torch.
 pytestmark = pytest.mark.slow
 

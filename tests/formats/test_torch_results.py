@@ -273,6 +273,33 @@ def test_a_model_that_can_not_be_exported_says_so(tmp_path: Path) -> None:
     assert not list((tmp_path / "out").glob("*.onnx"))
 
 
+LAZY_SIZES = {"first.weight": (16, 5), "first.bias": (16,), "second.weight": (3, 16), "second.bias": (3,)}
+LAZY = """
+from torch import nn
+
+class Lazy(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.LazyLinear(16), nn.Linear(16, 3)
+
+    def forward(self, x):
+        return self.second(self.first(x).relu())
+"""
+
+
+def test_a_constructor_without_sizes_costs_only_the_class_file(tmp_path: Path) -> None:
+    weights = {name: torch.rand(sizes) for name, sizes in LAZY_SIZES.items()}
+    request, files = upload(tmp_path, Model(source=LAZY, name="Lazy", input_size=(5,)), weights=weights)
+    source = open_upload(request, files)
+    pruned = pipeline.prune(source.network, request, lambda _: None)
+    (tmp_path / "out").mkdir()
+    artifacts = source.write(pruned.module, pruned.plan, report(request), tmp_path / "out")
+    assert [artifact.name for artifact in artifacts] == ["model", "state_dict", "onnx"]
+    assert "lazy" in " ".join(source.notes)
+    model, _ = torch.load(tmp_path / "out" / artifacts[0].file, weights_only=False)
+    assert model.first.weight.shape == (8, 5)
+
+
 def test_the_layers_of_the_document_are_named_in_order(tmp_path: Path) -> None:
     request, files = upload(tmp_path, MODELS["document"])
     layers = open_upload(request, files).network.layers
