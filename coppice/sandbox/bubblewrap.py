@@ -60,26 +60,33 @@ class Bubblewrap:
     def launch(self, box: Path, command: Sequence[str]) -> Launch:
         """How to start `command` with `box` as its folder; hands the box's out/ to the job's user."""
         sight = view.mounts(box)
-        outer: list[str] = []
+        # Asked of the outermost bubblewrap: with its process namespace everything in it ends.
+        handle: tuple[str, ...] = ("--die-with-parent", "--info-fd", Launch.INFO, "--")
+        inner = (
+            *(self.bwrap, *sight, "--remount-ro", "/"),
+            *("--unshare-user", "--unshare-all", "--uid", str(JOB_UID), "--gid", str(JOB_UID)),
+            *("--hostname", "job", "--new-session", "--chdir", "/tmp"),  # noqa: S108
+            *(part for name, value in JOB_ENVIRONMENT.items() for part in ("--setenv", name, value)),
+            *("--seccomp", Launch.FILTER),
+        )
+        outer: tuple[str, ...] = ()
         if self.setpriv is not None:
             uid = _draw_uid()
             os.chown(box / view.OUT, uid, uid)
-            outer = [
-                # The inner bubblewrap writes its maps below /proc, which the job itself then never sees.
-                *(self.bwrap, *sight, "--bind", "/proc", "/proc", "--die-with-parent", "--"),
+            outer = (
+                # The inner bubblewrap writes its maps below this /proc, which the job itself then never sees.
+                *(self.bwrap, *sight, "--unshare-pid", "--proc", "/proc", *handle),
                 *(self.setpriv, f"--reuid={uid}", f"--regid={uid}", "--clear-groups"),
-                *("--bounding-set=-all", "--inh-caps=-all", "--no-new-privs"),
-                # Becoming another user clears the signal that --die-with-parent asked for.
-                *("--pdeathsig=KILL", "--"),
-            ]
+                *("--bounding-set=-all", "--inh-caps=-all", "--no-new-privs", "--"),
+            )
+            # A root without capabilities, as the outer one soon is, may not signal the job's user: the inner one
+            # would outlive it, were it not for the process namespace around both.
+            handle = ("--",)
         return Launch(
             command=(
                 *outer,
-                *(self.bwrap, *sight, "--remount-ro", "/"),
-                *("--unshare-user", "--unshare-all", "--uid", str(JOB_UID), "--gid", str(JOB_UID)),
-                *("--hostname", "job", "--new-session", "--die-with-parent", "--chdir", "/tmp"),  # noqa: S108
-                *(part for name, value in JOB_ENVIRONMENT.items() for part in ("--setenv", name, value)),
-                *("--seccomp", Launch.FILTER, "--info-fd", Launch.INFO, "--"),
+                *inner,
+                *handle,
                 *self.limits.command(self.prlimit, count_processes=True),
                 *command,
             ),

@@ -52,6 +52,7 @@ class InvalidResult(Exception):
 def collect(out: Path, destination: Path, *, request: Request, limit: int) -> Report:
     """Move the artifacts that the report names into a new folder; raises InvalidResult."""
     report = _report(out)
+    shutil.rmtree(destination, ignore_errors=True)
     destination.mkdir(mode=0o700)
     names = [artifact.name for artifact in report.artifacts]
     files = [artifact.file for artifact in report.artifacts]
