@@ -39,14 +39,11 @@ def parse(text: str | None) -> Mask:
     """Read a mask; raises FieldsMaskInvalid that says where it stops making sense. No text keeps everything."""
     if text is None or not text.strip():
         return Mask()
-    tokens = list(_tokens(text))
+    reader = _Reader(text, list(_tokens(text)))
     # The outer braces may be left out: `txid,message` is `{txid,message}`.
-    if tokens[0][1] != "{":
-        tokens = [(0, "{"), *tokens, (len(text), "}")]
-    reader = _Reader(text, tokens)
-    mask = reader.braces(depth=0)
-    if reader.left():
-        reader.stop("nothing may follow the closing brace")
+    mask = reader.braces(depth=0) if reader.seen() == "{" else reader.items(depth=0)
+    if reader.seen():
+        reader.stop("a comma is missing, or a brace is one too many")
     return mask
 
 
@@ -73,41 +70,38 @@ class _Reader:
         self._tokens = tokens
         self._next = 0
 
-    def left(self) -> bool:
-        return self._next < len(self._tokens)
-
     def braces(self, *, depth: int) -> Mask:
         if depth > _MAX_DEPTH:
             self.stop(f"braces go deeper than {_MAX_DEPTH}")
-        self._take("{", "an opening brace is missing")
+        self._step()
+        mask = self.items(depth=depth)
+        if self.seen() != "}":
+            self.stop("a comma or a closing brace is missing")
+        self._step()
+        return mask
+
+    def items(self, *, depth: int) -> Mask:
         fields: dict[str, Mask | None] = {}
         while True:
-            if self._seen() in ("", "{", "}", ","):
+            if self.seen() in ("", "{", "}", ","):
                 self.stop("a field name is missing")
             name = self._step()
-            fields[name] = self.braces(depth=depth + 1) if self._seen() == "{" else None
-            if self._seen() != ",":
-                break
+            fields[name] = self.braces(depth=depth + 1) if self.seen() == "{" else None
+            if self.seen() != ",":
+                return Mask(fields)
             self._step()
-        self._take("}", "a comma or a closing brace is missing")
-        return Mask(fields)
+
+    def seen(self) -> str:
+        return self._tokens[self._next][1] if self._next < len(self._tokens) else ""
 
     def stop(self, why: str) -> NoReturn:
-        position = self._tokens[self._next][0] if self.left() else len(self._text)
+        position = self._tokens[self._next][0] if self.seen() else len(self._text)
         _refuse(self._text, position, why)
-
-    def _seen(self) -> str:
-        return self._tokens[self._next][1] if self.left() else ""
 
     def _step(self) -> str:
         token = self._tokens[self._next][1]
         self._next += 1
         return token
-
-    def _take(self, mark: str, why: str) -> None:
-        if self._seen() != mark:
-            self.stop(why)
-        self._step()
 
 
 def _refuse(text: str, position: int, why: str) -> NoReturn:

@@ -14,7 +14,7 @@ class Progress(Record):
 
     step: str = Field(max_length=64, description="word of the pipeline's arrow: read, trace, score, ...")
     fraction: float = Field(ge=0, le=1, description="share of the whole job that is done")
-    detail: str = Field(default="", max_length=500)
+    detail: str = Field(default="", max_length=500, description="what of that step, where there is more to say")
 
 
 class GroupReport(Record):
