@@ -61,19 +61,18 @@ async def attempt(tools: Tools, txid: str) -> None:
     error: CoppiceError | None = None
     try:
         await _run(tools, row, folder)
-    except CoppiceError as e:
-        error = e
     except JobFailedError:
         raise
-    except Exception:  # noqa: BLE001  # a fault of ours ends this job; it must not end the worker
-        reference = uuid4().hex[:12]
-        _log.exception("job %s, attempt %d, reference %s", txid, row.attempts, reference)
-        error = InternalError(f"The service failed on this job. Reference for the operator: {reference}.")
+    except Exception as e:  # noqa: BLE001  # whatever it is, it ends this job and not the worker
+        error = _told(e, row)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     if error is not None:
         await asyncio.to_thread(_fail, tools, row, error)
-    await tools.storage.delete_prefix(job_prefixes(txid)[0])
+    try:
+        await tools.storage.delete_prefix(job_prefixes(txid)[0])
+    except OSError:  # the job has ended, and nothing may change that; the sweep tries again
+        _log.warning("uploads of job %s not deleted", txid, exc_info=True)
     if error is not None:
         raise JobFailedError(txid)
 
@@ -92,6 +91,15 @@ def _begin(tools: Tools, txid: str) -> JobRow | None:
             if ended is None or ended.failure is not None:
                 raise JobFailedError(txid)
     return row
+
+
+def _told(error: Exception, row: JobRow) -> CoppiceError:
+    """What the client is told: the error itself, or of a fault of ours no more than where the operator finds it."""
+    if isinstance(error, CoppiceError) and not isinstance(error, InternalError):
+        return error
+    reference = uuid4().hex[:12]
+    _log.error("job %s, attempt %d, reference %s", row.txid, row.attempts, reference, exc_info=error)
+    return InternalError(f"The service failed on this job. Reference for the operator: {reference}.")
 
 
 async def _run(tools: Tools, row: JobRow, folder: Path) -> None:

@@ -17,6 +17,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
+from sqlalchemy.exc import OperationalError
+
 from coppice.errors import CoppiceError
 from coppice.jobs.attempt import Tools, attempt, hand_back
 from coppice.jobs.database import open_database
@@ -28,6 +30,8 @@ from coppice.storage import Storage
 
 if TYPE_CHECKING:
     from coppice.sandbox import Runner
+
+_log = logging.getLogger(__name__)
 
 #: Time between two sweeps of expired results, seconds; a tenth of the retention where that is less.
 _SWEEP_SECONDS = 60.0
@@ -58,7 +62,10 @@ async def _work(settings: Settings, open_runner: Callable[[Path], Runner], slot:
     retention = timedelta(seconds=settings.retention_seconds)
     pause = min(_SWEEP_SECONDS, settings.retention_seconds / 10)
     while not stop.is_set():
-        await sweep_expired(engine, queue, storage, retention)
+        try:
+            await sweep_expired(engine, queue, storage, retention)
+        except (OSError, OperationalError):
+            _log.warning("sweep put off", exc_info=True)
         try:
             await asyncio.wait_for(stop.wait(), pause)
         except TimeoutError:
@@ -117,7 +124,7 @@ def main(arguments: list[str]) -> int:
     try:
         run(settings, lambda folder: open_runner(settings, folder), slot=int(arguments[0]))
     except CoppiceError as e:
-        logging.getLogger(__name__).error("%s", e.message)  # noqa: TRY400  # a refusal to start, not a fault
+        _log.error("%s", e.message)  # a refusal to start, not a fault
         return e.exit_code
 
 
