@@ -119,6 +119,9 @@ def _why_closed(error: BaseException, file: str) -> str:
     missing = _MISSING_CLASS.search(str(error)) if isinstance(error, AttributeError) else None
     if missing is not None:
         name, module = missing.groups()
+        # Started by `python -m`, the main module shows itself by the name in its spec.
+        spec = sys.modules["__main__"].__spec__
+        module = "__main__" if spec is not None and spec.name == module else module
         return (
             f"{file} needs {name} of the module {module}, which did not come with it: a pickle holds only the name of a"
             f" class. Define {name} in the class file. {_OPTIONAL}"

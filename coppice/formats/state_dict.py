@@ -41,7 +41,7 @@ MAX_EXPANDED_BYTES = 64 * 1024 * 1024
 MAX_NAMED = 5
 
 #: How torch says that a file would run code.
-_REFUSED_GLOBAL = re.compile(r"GLOBAL (\S+) was not an allowed global")
+_REFUSED_GLOBAL = re.compile(r"GLOBAL (\S+) (?:was not an allowed global|whose module \S+ is blocked)")
 #: Harmless classes that checkpoints carry beside the tensors: arguments of the script, a best accuracy.
 _SCALAR = np.float64(0).__reduce__()[0]
 _BYSTANDERS: list[Any] = [
@@ -177,8 +177,10 @@ def _unreadable(error: Exception, path: Path, file: str) -> Exception:
             f" without pickle_protocol.",
             field=FIELD,
         )
+    # torch's own text advises weights_only=False, which is the last thing to do with such a file.
+    why = "no pickle of tensors" if isinstance(error, pickle.UnpicklingError) else last_line(error)
     return TruncatedFile(
-        f"{file} is a damaged or truncated PyTorch file ({last_line(error)}). Save it and send it again.", field=FIELD
+        f"{file} is a damaged or truncated PyTorch file ({why}). Save it and send it again.", field=FIELD
     )
 
 
