@@ -61,7 +61,7 @@ def _write_array(original: h5py.Dataset, copy: h5py.Group, key: str, value: NDAr
             "shuffle": original.shuffle,
             "fletcher32": original.fletcher32,
         }
-    written = copy.create_dataset(key, data=np.ascontiguousarray(value), dtype=original.dtype, **filters)
+    written = copy.create_dataset(key, data=value, dtype=original.dtype, **filters)
     _copy_attributes(original, written)
 
 

@@ -42,6 +42,9 @@ _FUNCTIONS: dict[str, Function] = {
     "tanh": torch.tanh,
     "softmax": partial(torch.softmax, dim=-1),
     "log_softmax": partial(torch.log_softmax, dim=-1),
+    # TensorFlow's own functions, given as activation, are written under the names of their definitions.
+    "softmax_v2": partial(torch.softmax, dim=-1),
+    "log_softmax_v2": partial(torch.log_softmax, dim=-1),
     "elu": F.elu,
     "selu": torch.selu,
     "celu": torch.celu,
