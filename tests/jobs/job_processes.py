@@ -85,7 +85,7 @@ class ScriptRunner:
     async def run(self, folder: Path, on_progress: Callable[[Progress], None]) -> Report:
         (folder / "out").mkdir()
         child = await asyncio.create_subprocess_exec(
-            sys.executable, "-S", folder / "in" / "model" / "net.h5", cwd=folder, stdout=asyncio.subprocess.PIPE
+            sys.executable, "-S", next((folder / "in" / "model").iterdir()), cwd=folder, stdout=asyncio.subprocess.PIPE
         )
         assert child.stdout is not None
         try:
