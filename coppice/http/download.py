@@ -26,7 +26,7 @@ async def download(http: Request, job: Job, name: str, storage: Storage) -> Resp
         raise UnknownArtifact(
             f"The result has no artifact {name[:100]!r}. It has {', '.join(by_name)}.", field="artifact"
         )
-    headers = _headers(stored)
+    headers = _headers(stored, (job.filename if name == DEFAULT_ARTIFACT else None) or stored.artifact.file)
     if headers["ETag"] in http.headers.get("if-none-match", "").split(", "):
         return Response(status_code=304, headers={"ETag": headers["ETag"]})
     try:
@@ -47,12 +47,12 @@ def _nothing_yet(job: Job, path: str) -> JSONResponse:
     return JSONResponse(answers.body(refused, path), answers.NOT_DOWNLOADABLE[job.state])
 
 
-def _headers(stored: StoredArtifact) -> dict[str, str]:
+def _headers(stored: StoredArtifact, file: str) -> dict[str, str]:
     # The type was chosen inside the sandbox, next to the user's code: it goes out only in the shape of one.
     kind = stored.artifact.media_type
     return {
         "Content-Type": kind if _MEDIA_TYPE.fullmatch(kind) else "application/octet-stream",
-        "Content-Disposition": f'attachment; filename="{stored.artifact.file}"',
+        "Content-Disposition": f'attachment; filename="{file}"',
         "ETag": f'"{stored.sha256}"',
         # Opened in a browser as a page, it would be a page of this origin.
         "Content-Security-Policy": "sandbox",

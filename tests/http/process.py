@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import socket
 import subprocess
@@ -61,16 +62,21 @@ def api_process(settings: Settings) -> Iterator[Served]:
         process.stdout.close()
 
 
-def curl(*arguments: str, cwd: Path | None = None, home: Path | None = None) -> str:
-    """What curl prints; fails when curl does. `home` is where it looks for its `.curlrc`."""
+def curl(*arguments: str) -> str:
+    """What curl prints; fails when curl does."""
+    return shell(shlex.join(("curl", *arguments)), folder=Path("/"))
+
+
+def shell(command: str, *, folder: Path) -> str:
+    """What a command of curl prints that is typed in `folder`, where curl finds its `.curlrc`, too."""
     if shutil.which("curl") is None:
         if os.environ.get("CI") == "true":
             pytest.fail("curl is not installed")
         pytest.skip("curl is not installed")
     return subprocess.run(
-        ["curl", *arguments],
-        cwd=cwd,
-        env={**os.environ, "CURL_HOME": str(home or "/nonexistent")},
+        ["bash", "-c", command],
+        cwd=folder,
+        env={**os.environ, "CURL_HOME": str(folder)},
         check=True,
         capture_output=True,
         text=True,

@@ -59,7 +59,7 @@ def job(state: JobState, client: str = ANONYMOUS) -> Job:
         if state is JobState.FAILED
         else None,
         summary=TABLE if done else None,
-        filename="net.h5" if done else None,
+        filename="tmp7d8tkpfs.h5" if done else None,
         artifacts=(stored("model", "net.h5", RESULT), stored("report", "report.json", REPORT, "application/json"))
         if done
         else (),

@@ -14,6 +14,8 @@ from coppice.settings import Settings
 from tests.http.process import Served, api_process, curl
 from tests.http.service import files_under
 
+pytestmark = pytest.mark.slow  # real processes
+
 #: Long, because the cores may be shared by many; nothing waits this long unless its test is about to fail.
 DEADLINE_SECONDS = 60.0
 BEGIN = b'--b\r\nContent-Disposition: form-data; name="model"; filename="net.h5"\r\n\r\n'

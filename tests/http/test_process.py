@@ -18,6 +18,8 @@ from coppice.http.certificate import certificate
 from coppice.settings import Settings
 from tests.http.process import ROOT, api_process, curl
 
+pytestmark = pytest.mark.slow  # real processes
+
 #: What parses models, or would run what is in them.
 FRAMEWORKS = ("torch", "torchvision", "numpy", "scipy", "h5py", "onnx", "safetensors", "tensorflow", "keras")
 OF_OURS = ("pipeline", "formats", "steps", "tracing", "channels", "rules", "criteria", "keras_layers", "child")

@@ -57,7 +57,11 @@ def test_the_second_documents_status_is_a_string(
 
 def test_done_is_exactly_the_three_fields_of_the_documents(settings: Settings) -> None:
     client = served(settings, showing(settings, JobState.DONE))
-    assert client.get(f"/api/status/?txid={TXID}").json() == {"status": 0, "message": TABLE, "filename": "net.h5"}
+    assert client.get(f"/api/status/?txid={TXID}").json() == {
+        "status": 0,
+        "message": TABLE,
+        "filename": "tmp7d8tkpfs.h5",
+    }
 
 
 def test_running_shows_the_progress_as_data_too(settings: Settings) -> None:
@@ -134,7 +138,7 @@ def test_a_download_has_its_bytes_name_type_length_and_hash(settings: Settings, 
     client = served(settings, showing(settings, JobState.DONE))
     answer = client.get(path, params={"txid": TXID})
     assert answer.content == RESULT
-    assert answer.headers["content-disposition"] == 'attachment; filename="net.h5"'
+    assert answer.headers["content-disposition"] == 'attachment; filename="tmp7d8tkpfs.h5"'
     assert answer.headers["content-type"] == "application/octet-stream"
     assert answer.headers["content-length"] == str(len(RESULT))
     assert answer.headers["etag"] == f'"{hashlib.sha256(RESULT).hexdigest()}"'
@@ -156,6 +160,7 @@ def test_an_artifact_is_asked_for_by_name(settings: Settings) -> None:
     model = client.get(f"/api/download?txid={TXID}&artifact=model")
     absent = client.get(f"/api/download?txid={TXID}&artifact=onnx")
     assert report.json() == {"coppice": "0"}
+    assert report.headers["content-disposition"] == 'attachment; filename="report.json"'
     assert model.content == RESULT
     assert absent.status_code == 404
     assert (absent.json()["code"], absent.json()["field"]) == ("unknown_artifact", "artifact")
