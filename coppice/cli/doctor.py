@@ -10,6 +10,7 @@ from rich.markup import escape
 
 from coppice.cli import output
 from coppice.cli.serve import read_settings
+from coppice.errors import IsolationUnavailable
 
 #: What is installed decides what can be done: (package, what it is for).
 PACKAGES = (
@@ -36,4 +37,7 @@ def doctor() -> None:
     with output.reported():
         from coppice import sandbox
 
-        console.print(f"isolation    {escape(sandbox.describe(read_settings()))}")
+        isolation = sandbox.describe(read_settings())
+        if isolation["level"] == "unavailable":
+            raise IsolationUnavailable(" ".join(isolation["reasons"]))
+        console.print(f"{'isolation':<12} {isolation['level']:<12} {escape(' '.join(isolation['reasons']))}")

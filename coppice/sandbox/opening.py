@@ -13,7 +13,7 @@ import tempfile
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final, TypedDict
 
 from coppice.errors import IsolationUnavailable
 from coppice.sandbox import view
@@ -89,8 +89,16 @@ def open_walls(settings: Settings, boxes: Path) -> Walls:
     return walls
 
 
-def describe(settings: Settings) -> dict[str, Any]:
-    """What isolates jobs here, for the start-up log, `doctor` and the banner: `level` and the reasons for it."""
+class Isolation(TypedDict):
+    """What isolates jobs: `bwrap`, `none` or `unavailable`, and why."""
+
+    level: str
+    uid_per_job: bool
+    reasons: list[str]
+
+
+def describe(settings: Settings) -> Isolation:
+    """What isolates jobs here, tried out: for the start-up log, `doctor` and the banner."""
     try:
         with tempfile.TemporaryDirectory(prefix="coppice-probe-") as folder:
             walls = open_walls(settings, private(Path(folder)))

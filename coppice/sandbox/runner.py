@@ -11,14 +11,14 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Protocol
 
-from coppice.errors import InternalError
+from coppice.errors import InternalError, JobCrashed
 from coppice.records.report import Progress, Report
 from coppice.records.request import Request
 from coppice.sandbox.box import REQUEST, Box, Command, Walls, open_box
 from coppice.sandbox.conversation import Facts, NotReady, converse
 from coppice.sandbox.limits import Limits
 from coppice.sandbox.results import InvalidResult, collect
-from coppice.sandbox.verdict import Ending, invalid, verdict
+from coppice.sandbox.verdict import Ending, invalid, printable, verdict
 from coppice.sandbox.view import OUT
 
 _log = logging.getLogger(__name__)
@@ -90,6 +90,9 @@ class BoxRunner:
     def _judge(self, box: Box, facts: Facts, request: Request, destination: Path) -> Report:
         ending = Ending(facts=facts, limits=self._limits, box=box.folder, out=box.out)
         error = verdict(ending)
+        if isinstance(error, InternalError | JobCrashed):
+            # The user is told what concerns the user; the operator wants to see the rest.
+            _log.warning("%s\n%s", error.message, printable(facts.stderr))
         if error is not None:
             raise error
         try:

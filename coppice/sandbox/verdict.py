@@ -141,12 +141,16 @@ QUESTIONS: Final[tuple[Callable[[Ending], CoppiceError | None], ...]] = (
 )
 
 
+def printable(text: str) -> str:
+    """The text without what could move a terminal's cursor or end a string early."""
+    return re.sub(r"[^\n\t\x20-\x7e\xa0-\uffff]", "", text)
+
+
 def _last_words(ending: Ending) -> str:
     """The end of standard error, without control characters and without this machine's paths."""
     text = ending.facts.stderr
     for folder in (str(ending.box), sys.prefix, sys.base_prefix):
         text = text.replace(folder + os.sep, "").replace(folder, "")
-    text = re.sub(r"[^\n\t\x20-\x7e\xa0-\uffff]", "", text)
-    lines = [line for line in text.splitlines() if line.strip()][-SHOWN_LINES:]
+    lines = [line for line in printable(text).splitlines() if line.strip()][-SHOWN_LINES:]
     shown = "\n".join(lines)[-SHOWN_CHARACTERS:]
     return f" Its last words:\n{shown}" if shown else ""
