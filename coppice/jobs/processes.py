@@ -31,8 +31,8 @@ _REFUSALS = {error.exit_code for error in BY_CODE.values()} - {InternalError.exi
 _STEADY_SECONDS = 10.0
 _FIRST_PAUSE_SECONDS = 0.1
 _LONGEST_PAUSE_SECONDS = 10.0
-#: What a program gets to end by itself after SIGTERM, seconds.
-_GRACE_SECONDS = 10.0
+#: What a program gets to end by itself after SIGTERM, seconds: more than any of ours takes to end its calls or its job.
+_GRACE_SECONDS = 15.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -36,7 +36,7 @@ _log = logging.getLogger(__name__)
 #: Time between two sweeps of expired results, seconds; a tenth of the retention where that is less.
 _SWEEP_SECONDS = 60.0
 #: What a stopped worker waits for its job's processes to be killed, seconds.
-_STOP_SECONDS = 5.0
+_STOP_SECONDS = 8.0
 
 
 def run(settings: Settings, open_runner: Callable[[Path], Runner], *, slot: int = 0) -> NoReturn:
