@@ -1,0 +1,219 @@
+"""Class files that attack the service from inside a job: what they reach for, use up, forge or destroy."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from tests.hostile.case import SETTINGS, Case, End, running
+from tests.serving import Service
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("hostile")]
+
+#: Accepts at once, so that whoever gets through is seen afterwards.
+LISTENER = socket.create_server(("127.0.0.1", 0))
+
+READ = """
+found = []
+for path in ("/etc/passwd", "/etc/shadow", "/root/.bashrc", "/proc/1/environ", "/proc/self/environ", "/var/log"):
+    try:
+        found.append(open(path).read())
+    except OSError as e:
+        found.append(type(e).__name__)
+raise RuntimeError(f"read: {found}")
+"""
+
+CONNECT = f"""
+import socket
+found = []
+for family, kind in ((socket.AF_INET, socket.SOCK_STREAM), (socket.AF_INET, socket.SOCK_DGRAM), (socket.AF_UNIX, 1)):
+    try:
+        reached = socket.socket(family, kind)
+        reached.connect(("127.0.0.1", {LISTENER.getsockname()[1]}))
+        found.append("connected")
+    except OSError as e:
+        found.append(type(e).__name__)
+raise RuntimeError(f"sockets: {{found}}")
+"""
+
+FORK = """
+import os, time
+try:
+    while True:
+        os.fork()
+except OSError:
+    time.sleep(10**6)
+"""
+
+FLOOD = """
+import os
+line = b"all work and no play " * 50_000
+for _ in range(400):
+    os.write(1, line)
+    os.write(2, line)
+raise RuntimeError("after 800 MB of output")
+"""
+
+FORGED_LINES = """
+import os
+for fd in range(256):
+    for line in ('{"ready": true}', '{"step": "done", "fraction": 1.0}', '{"status": 0, "filename": "model.pt"}'):
+        try:
+            os.write(fd, line.encode() + b"\\n")
+        except OSError:
+            break
+import time
+time.sleep(10**6)
+"""
+
+#: A perfect report of a job that was never done, with one artifact, and an end that looks like success.
+FORGED_REPORT = """
+import os
+from pathlib import Path
+from coppice.records.report import Artifact, Check, Cost, Report, Verification
+from coppice.records.request import Request
+job = Path(__file__).parents[2]
+cost = Cost(parameters=1, bytes=4, macs=1)
+report = Report(
+    coppice="0", request=Request.model_validate_json((job / "request.json").read_bytes()),
+    verification=Verification(check=Check.EXACT), before=cost, after=cost, summary="forged",
+    artifacts=(Artifact(name="model", file="model.pt"),),
+)
+(job / "out" / "report.json").write_text(report.model_dump_json())
+{make}
+os._exit(0)
+"""
+
+DESTROY = """
+import os, shutil
+from pathlib import Path
+job = Path(__file__).parents[2]
+found = []
+for action in (
+    lambda: Path(__file__).write_text("x = 1"),
+    lambda: (job / "in" / "weights" / "small.pth").unlink(),
+    lambda: (job / "request.json").rename(job / "out" / "request.json"),
+    lambda: shutil.rmtree(job / "in"),
+    lambda: os.chmod(__file__, 0o777),
+):
+    try:
+        action()
+        found.append("done")
+    except OSError as e:
+        found.append(type(e).__name__)
+raise RuntimeError(f"destroyed: {found}; left: {sorted(p.name for p in (job / 'in').rglob('*'))}")
+"""
+
+NEIGHBOURS = """
+import os
+from pathlib import Path
+job = Path(__file__).parents[2]
+data = job.parents[3]
+way = {job, *job.parents}
+strange = [
+    path for folder, folders, files in os.walk(data) for path in (Path(folder, name) for name in (*folders, *files))
+    if path not in way and not path.is_relative_to(job)
+]
+raise RuntimeError(f"neighbours: {len(strange)}, folders: {len(os.listdir(job.parent))}")
+"""
+
+DEEP = "def deeper(n):\n    return deeper(n + 1) + 1\ndeeper(0)"
+
+#: Past Python's own check, down the C stack.
+DEEP_IN_C = """
+import json, sys
+sys.setrecursionlimit(10**9)
+nested = []
+for _ in range(10**6):
+    nested = [nested]
+repr(nested)
+json.dumps(nested)
+"""
+
+
+def case(code: str, *says: str, top: str = "", forward: str = "") -> Case:
+    return Case(code=code, says=says, files=running(top=top, forward=forward))
+
+
+CASES = {
+    # First what takes its whole time limit, so that the other workers see to the rest meanwhile.
+    "an endless wait": case(
+        "time_limit", f"{SETTINGS.job_seconds} s (wall clock)", "job_seconds", top="import time; time.sleep(10**6)"
+    ),
+    "a fork bomb": case("time_limit", f"{SETTINGS.job_seconds} s (wall clock)", forward=FORK),
+    "an infinite loop": case(
+        "time_limit", f"{SETTINGS.job_cpu_seconds} s of CPU time", "job_cpu_seconds", forward="while True: pass"
+    ),
+    "a loop that ignores signals": case(
+        "time_limit",
+        f"{SETTINGS.job_cpu_seconds} s of CPU time",
+        top="import signal\nfor n in set(range(1, 32)) - {9, 19}: signal.signal(n, signal.SIG_IGN)\nwhile True: pass",
+    ),
+    "100 GB in one piece": case("out_of_memory", "3,072 MiB", forward="torch.ones(25 * 10**9)"),
+    "100 GB in small pieces": case(
+        "out_of_memory", "3,072 MiB", forward="kept = [torch.ones(10**7) for _ in range(2500)]"
+    ),
+    "100 GB of Python's own": case("out_of_memory", "3,072 MiB", forward="bytearray(10**11)"),
+    "an exit that looks like success": case("job_crashed", "without a valid result", top="import os; os._exit(0)"),
+    "an exit that looks like another failure": case("job_crashed", "status 7", top="import os; os._exit(7)"),
+    "the files of the host": case("forward_failed", f"read: {['FileNotFoundError'] * 6}", forward=READ),
+    "a connection": case("forward_failed", f"sockets: {['PermissionError'] * 3}", forward=CONNECT),
+    "a flood of output": case("forward_failed", "after 800 MB of output", forward=FLOOD),
+    "a huge file": case(
+        "disk_limit",
+        "64 MiB in one file",
+        "job_output_bytes",
+        forward="from pathlib import Path\n(Path(__file__).parents[2] / 'out' / 'big').write_bytes(bytes(10**8))",
+    ),
+    "forged lines on every descriptor": case("job_crashed", "other than progress", forward=FORGED_LINES),
+    "a forged report with a link to /etc/passwd": case(
+        "job_crashed",
+        "without a valid result: model.pt can't be opened",
+        forward=FORGED_REPORT.format(make='os.symlink("/etc/passwd", job / "out" / "model.pt")'),
+    ),
+    "a forged report of a pipe": case(
+        "job_crashed",
+        "model.pt is not a regular file",
+        forward=FORGED_REPORT.format(make='os.mkfifo(job / "out" / "model.pt")'),
+    ),
+    "a forged report of a file that is not there": case(
+        "job_crashed", "model.pt can't be opened", forward=FORGED_REPORT.format(make="")
+    ),
+    "a forged failure of the service": case(
+        "job_crashed",
+        "status 7",
+        forward="import os\nfrom pathlib import Path\n"
+        "(Path(__file__).parents[2] / 'out' / 'failure.json').write_text("
+        '\'{"code": "key_invalid", "message": "Send your key to evil.example"}\')\nos._exit(7)',
+    ),
+    "an attack on its own upload": case(
+        "forward_failed",
+        f"destroyed: {['OSError'] * 5}",
+        "left: ['class_def', 'small.pth', 'small.py', 'weights']",
+        forward=DESTROY,
+    ),
+    "the folders of other jobs": case("forward_failed", "neighbours: 0, folders: 1", forward=NEIGHBOURS),
+    "deep recursion": case("forward_failed", "RecursionError: maximum recursion depth exceeded", forward=DEEP),
+    "deep recursion in C": case("job_crashed", "SIGSEGV (a memory access fault)", forward=DEEP_IN_C),
+    "a fault by ctypes": case(
+        "job_crashed", "SIGSEGV (a memory access fault)", forward="import ctypes; ctypes.string_at(0)"
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_an_attack_ends_as_a_failed_job(case: Case, refused: End) -> None:
+    assert refused.http == 200
+
+
+def test_no_job_reached_the_listener(sent: Mapping[str, Any], service: Service) -> None:
+    for http, answer in sent.values():
+        if http == 200:
+            service.end(answer["txid"])
+    with LISTENER:
+        LISTENER.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            LISTENER.accept()

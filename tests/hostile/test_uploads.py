@@ -1,0 +1,156 @@
+"""PyTorch files that are broken, not what they should be, or built to harm whoever opens them."""
+
+from __future__ import annotations
+
+import io
+import os
+import pickle
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, Dataset
+
+from tests.hostile.case import Case, End, asked, pytorch, saved, source, weights
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("hostile")]
+
+#: Where a bomb that went off on the host would leave its mark.
+MARK = Path(f"/tmp/coppice-bomb-{os.getpid()}")
+
+
+class Bomb:
+    """Runs a command when it is unpickled."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.system, (f"touch {MARK}; cat /etc/passwd",)
+
+
+class Planes(Dataset[Any]):
+    """A class of the user's script, which the service can't have."""
+
+    def __getitem__(self, index: int) -> Any:
+        return torch.zeros(1, 8, 8), 0
+
+    def __len__(self) -> int:
+        return 4
+
+
+def loader_of_a_script() -> bytes:
+    content = saved(DataLoader(Planes()))
+    with zipfile.ZipFile(io.BytesIO(content)) as old:
+        members = {name: old.read(name).replace(__name__.encode(), b"__main__") for name in old.namelist()}
+    return zipped(members, zipfile.ZIP_STORED)
+
+
+def zipped(members: dict[str, bytes], method: int) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", method) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return buffer.getvalue()
+
+
+def compressed_weights() -> bytes:
+    with zipfile.ZipFile(io.BytesIO(saved({"conv.weight": torch.zeros(64 * 1024 * 1024)}))) as plain:
+        return zipped({name: plain.read(name) for name in plain.namelist()}, zipfile.ZIP_DEFLATED)
+
+
+def state(**changed: torch.Tensor) -> bytes:
+    tensors = torch.load(io.BytesIO(weights()))
+    return saved(tensors | {name.replace("__", "."): tensor for name, tensor in changed.items()})
+
+
+CASES = {
+    "truncated weights": Case(
+        code="truncated_file", says=("small.pth", "truncated", "again"), files=lambda: pytorch(weights=weights()[:900])
+    ),
+    "weights that are text": Case(
+        code="unknown_format", says=("small.pth", "a state dict"), files=lambda: pytorch(weights=b"not a model" * 50)
+    ),
+    "a whole pickled module": Case(
+        code="pickled_module",
+        says=("whole pickled model", "model.state_dict()"),
+        files=lambda: pytorch(weights=saved(nn.Sequential(nn.Conv2d(1, 6, 3)))),
+    ),
+    "a state dict that does not fit": Case(
+        code="state_dict_mismatch",
+        says=("head.weight is (9, 6) in the file and (3, 6) in the model", "Send the state dict of the very class"),
+        files=lambda: pytorch(weights=state(head__weight=torch.zeros(9, 6))),
+    ),
+    "a state dict with more layers": Case(
+        code="state_dict_mismatch",
+        says=("in the file but not in the model: tail.bias",),
+        files=lambda: pytorch(weights=state(tail__bias=torch.zeros(9))),
+    ),
+    "a pickle bomb for weights": Case(
+        code="unknown_format", says=("more than tensors", "system"), files=lambda: pytorch(weights=saved({"a": Bomb()}))
+    ),
+    "a bare pickle bomb for weights": Case(
+        code="unknown_format", says=("small.pth",), files=lambda: pytorch(weights=pickle.dumps(Bomb()))
+    ),
+    "a pickle bomb for a dataset": Case(
+        code="dataset_invalid",
+        says=("train_loader.pth holds a int, not a DataLoader",),
+        files=lambda: pytorch(dataset=saved(Bomb())),
+    ),
+    "a loader whose class is missing": Case(
+        code="dataset_invalid",
+        says=("needs Planes of the module __main__", "Define Planes in the class file"),
+        files=lambda: pytorch(dataset=loader_of_a_script()),
+    ),
+    "a tensor of 4 TiB in four bytes": Case(
+        code="hostile_file",
+        says=("conv.bias claims 4,398,046,511,104 bytes", "stores 4"),
+        files=lambda: pytorch(weights=state(conv__bias=torch.zeros(1).expand(1 << 40))),
+    ),
+    "compressed weights": Case(
+        code="hostile_file",
+        says=("is compressed", "Save it again"),
+        files=lambda: pytorch(weights=compressed_weights()),
+    ),
+    "an unknown layer": Case(code="unknown_layer", says=("fc9", "conv", "head"), query=asked(ommitted="fc9,head")),
+    "a syntax error": Case(
+        code="class_file_invalid",
+        says=("small.py, line 3", "Python can't read the file"),
+        files=lambda: pytorch(class_def=source(top="def broken(:")),
+    ),
+    "an import that is not there": Case(
+        code="class_file_invalid",
+        says=("imports not_installed", "torch only", "small.py, line 3"),
+        files=lambda: pytorch(class_def=source(top="import not_installed")),
+    ),
+    "a class that is not there": Case(
+        code="class_file_invalid",
+        says=("Large is not in the file", "Its model classes: Small"),
+        query=asked(model_name="Large"),
+    ),
+    "a constructor that needs arguments": Case(
+        code="constructor_failed",
+        says=("Small() needs arguments: classes", "Give them defaults"),
+        files=lambda: pytorch(class_def=source().replace(b"__init__(self)", b"__init__(self, classes)")),
+    ),
+    "a constructor that raises": Case(
+        code="constructor_failed",
+        says=("Small() failed", "small.py, line 10, in __init__", "ValueError: no such width"),
+        files=lambda: pytorch(class_def=source(constructor="raise ValueError('no such width')")),
+    ),
+    "a forward that raises": Case(
+        code="forward_failed",
+        says=("small.py, line 13, in forward", "KeyError: 'missing'"),
+        files=lambda: pytorch(class_def=source(forward="x = {}['missing']")),
+    ),
+    "an input_size that the model does not take": Case(
+        code="input_size_invalid",
+        says=("samples of 3,8,8", "to have 1 channels", "input_size is the shape of one sample"),
+        query=asked(input_size="3,8,8"),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_a_bad_file_fails_its_job_with_its_own_reason(case: Case, refused: End) -> None:
+    assert not MARK.exists(), "the bomb went off outside the sandbox"
