@@ -1,6 +1,7 @@
 """Load a written Keras file in a process that has seen nothing else, and compare its outputs with what is expected.
 
-Run by `clean_process`, which gives the paths of job and verdict on standard input. The verdict is a list of failures, a sentence each.
+Run by `clean_process`, which gives the paths of job and verdict on standard input. The verdict is a list of failures,
+a sentence each.
 """
 
 import json

@@ -9,10 +9,11 @@ from pathlib import Path, PurePath
 
 from torch import nn
 
-from coppice.formats import keras_h5, keras_zip, saved_model
+from coppice.formats import keras_h5, keras_zip, saved_model, saved_model_h5
 from coppice.formats.keras_file import KerasFile
 from coppice.formats.keras_network import open_model
 from coppice.formats.keras_reload import reload_keras
+from coppice.formats.saved_model_constants import CantEdit
 from coppice.formats.sniff import Kind, sniff
 from coppice.records.plan import Plan
 from coppice.records.report import Artifact, Report
@@ -68,8 +69,17 @@ class KerasSource:
 
     def write(self, pruned: nn.Module, plan: Plan, report: Report, out: Path) -> tuple[Artifact, ...]:  # noqa: ARG002
         """Edit a copy of the user's file."""
+        edited = self._opened.edited(pruned)
         artifact = Artifact(name="model", file=self._file_name(), media_type=self._format.media_type)
-        self._notes = self._format.write(self._path, self._opened.edited(pruned), out / artifact.file, self._name)
+        try:
+            self._notes = self._format.write(self._path, edited, out / artifact.file, self._name)
+        except CantEdit as reason:
+            hdf5 = FORMATS[Kind.HDF5]
+            stem = PurePath(artifact.file).stem
+            artifact = Artifact(name="model", file=f"{stem}{hdf5.suffix}", media_type=hdf5.media_type)
+            saved_model_h5.write(self._path, edited, out / artifact.file, self._name)
+            why = f"The graph of the SavedModel can't be edited safely: {reason}. The result is an .h5 of the same Keras."
+            self._notes = (why, keras_h5.OPTIMIZER_DROPPED)
         return (artifact,)
 
     def reload(self, pruned: nn.Module, artifacts: tuple[Artifact, ...], out: Path) -> None:

@@ -41,14 +41,14 @@ OPTIMIZER_RESET = (
 def read(path: Path, name: str) -> KerasFile:
     """Read the model; `name` is what the user called the file."""
     with open_zip(path, name=name) as archive:
-        return keras_file(_objects(archive))
+        return keras_file(open_objects(archive))
 
 
 def write(original: Path, edited: KerasFile, out: Path, name: str) -> tuple[str, ...]:
     """Write a copy of the archive with the edited model; raises CantEdit, and then writes nothing."""
     with open_zip(original, name=name) as archive:
         folder = archive.folder_of(MODEL)
-        saved = _objects(archive)
+        saved = open_objects(archive)
         files, notes = edited_files(saved, edited)
         replaced = {f"{folder}{file}": content for file, content in files.items()}
         archive.rewrite(out, replaced=replaced, dropped=frozenset({f"{folder}{FINGERPRINT}"}))
@@ -87,7 +87,7 @@ def edited_files(saved: SavedObjects, edited: KerasFile) -> tuple[dict[str, byte
     keras = None if saved.keras is None else _copy(saved.keras)
     graph = model.meta_graphs[0]
     _edit_records(saved, graph.object_graph_def.nodes, keras, original, edited, sizes)
-    arrays = _arrays(saved, edited)
+    arrays = edited_arrays(saved, edited)
     slots = dict(_reset_slots(saved, arrays))
     changed = {**arrays, **slots}
     _edit_variables(saved, graph, changed)
@@ -101,7 +101,8 @@ def edited_files(saved: SavedObjects, edited: KerasFile) -> tuple[dict[str, byte
     return files, (OPTIMIZER_RESET,) if slots else ()
 
 
-def _objects(archive: Archive) -> SavedObjects:
+def open_objects(archive: Archive) -> SavedObjects:
+    """The objects of the SavedModel that the archive holds."""
     folder = archive.folder_of(MODEL)
     names = frozenset(name.removeprefix(folder) for name in archive.names if name.startswith(folder))
     return read_objects(archive.name, names, lambda file: archive.read(f"{folder}{file}"))
@@ -189,8 +190,8 @@ def _inputs(layer: SavedLayer, was: Entry, now: Entry, sizes: Mapping[LayerPath,
     return []
 
 
-def _arrays(saved: SavedObjects, edited: KerasFile) -> dict[int, Array]:
-    """The nodes of the layers' variables with their edited arrays, where the shape is another."""
+def edited_arrays(saved: SavedObjects, edited: KerasFile) -> dict[int, Array]:
+    """The nodes of the layers' variables with their edited arrays."""
     stored = {layer.path: layer.arrays for layer in edited.layers}
     return {
         variable.node: array.value

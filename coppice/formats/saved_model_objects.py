@@ -71,7 +71,9 @@ class SavedObjects:
 def read_objects(name: str, names: frozenset[str], member: Callable[[str], bytes]) -> SavedObjects:
     """Read a SavedModel folder whose files `member` gives; raises TruncatedFile, or Refused where it is no Keras."""
     model = read("SavedModel", member(MODEL), f"{name}: {MODEL}")
-    if len(model.meta_graphs) != 1:
+    if not model.meta_graphs:
+        raise TruncatedFile(f"{name}: {MODEL} holds no graph. Save and zip the model again.")
+    if len(model.meta_graphs) > 1:
         raise Refused(f"{name}: a SavedModel with {len(model.meta_graphs)} graphs; Keras writes one.")
     keras = read("SavedMetadata", member(METADATA), f"{name}: {METADATA}") if METADATA in names else None
     nodes = model.meta_graphs[0].object_graph_def.nodes

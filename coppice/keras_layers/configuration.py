@@ -21,9 +21,14 @@ _SHAPE_KEYS = ("batch_shape", "batch_input_shape")
 _KERAS_MODULES = ("keras", "tf_keras", "tensorflow")
 
 
+def is_wrapped(value: Any) -> bool:
+    """Whether the value is a tuple or a shape in that spelling."""
+    return isinstance(value, Mapping) and value.get("class_name") in _WRAPPED_SEQUENCES
+
+
 def plain(value: Any) -> Any:
     """The value without the wrapping of tuples and shapes."""
-    if isinstance(value, Mapping) and value.get("class_name") in _WRAPPED_SEQUENCES:
+    if is_wrapped(value):
         return list(value.get("items") or ())
     return value
 

@@ -1,13 +1,15 @@
 """What these tests do inside the user's environment: one JSON command a line in, one JSON answer a line out.
 
-Runs with one framework and nothing of ours. `TENSORFLOW` takes tf.keras, its absence Keras 3.
+Runs with one framework and nothing of ours, from Python 3.8 on: tf.keras where there is TensorFlow, else Keras 3.
 """
 
 import json
 import os
 import sys
 import traceback
+from pathlib import Path
 
+import layer_zoo
 import numpy as np
 import zoo
 
@@ -15,14 +17,14 @@ import zoo
 def open_keras():
     """The framework of this environment and its version."""
     try:
-        import tensorflow
+        import tensorflow as tf
     except ImportError:
         import keras
 
         return keras, keras.__version__
-    tensorflow.config.threading.set_intra_op_parallelism_threads(1)
-    tensorflow.config.threading.set_inter_op_parallelism_threads(1)
-    return tensorflow.keras, tensorflow.__version__
+    tf.config.threading.set_intra_op_parallelism_threads(1)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+    return tf.keras, tf.__version__
 
 
 def sample(model, seed=1, batch=4):
@@ -65,7 +67,7 @@ def kept_indices(original, pruned):
         where = np.unravel_index(order[place], original.shape)
         kept = tuple(along(axis, where[axis], alone) for axis in range(original.ndim))
     if not np.array_equal(original[np.ix_(*kept)], pruned):
-        raise ValueError("the pruned array %r is no part of the original %r" % (pruned.shape, original.shape))
+        raise ValueError(f"the pruned array {pruned.shape} is no part of the original {original.shape}")
     return kept
 
 
@@ -75,7 +77,7 @@ def along(axis, coordinates, alone):
     for coordinate, sure in zip(np.moveaxis(coordinates, axis, 0), np.moveaxis(alone, axis, 0)):
         found = np.unique(coordinate[sure])
         if len(found) != 1:
-            raise ValueError("a slice of axis %d is from the places %r" % (axis, found[:5]))
+            raise ValueError(f"a slice of axis {axis} is from the places {found[:5]}")
         kept.append(int(found[0]))
     return np.array(kept)
 
@@ -99,7 +101,7 @@ def compiled(model):
 
 
 def rounded(value):
-    return "%.6g" % value if isinstance(value, float) else str(value)
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 class Commands:
@@ -111,22 +113,20 @@ class Commands:
     def versions(self):
         return {"version": self.version}
 
-    def build(self, model, files):
-        """Train a model for a moment and save it under every name given; a name without suffix is a SavedModel."""
+    def build(self, model, file):
+        """Train a model for a moment and save it; a name without suffix is a SavedModel."""
         built = zoo.build(self.keras, model)
         optimizer = self.keras.optimizers.SGD(learning_rate=0.001, momentum=0.9)
         loss = "categorical_crossentropy" if model == "documents" else "mean_squared_error"
         built.compile(optimizer=optimizer, loss=loss, metrics=["accuracy"])
         train(built)
-        for file in files:
-            # Keras 3 takes the optimizer out of the model while it writes an .h5; a user saves once.
-            built.save(file)
+        built.save(file)
         return {"parameters": built.count_params(), "inputs": input_shapes(built)}
 
     def predict(self, file, inputs, outputs):
         """Run a file on the arrays of an .npz (or on random ones, which are then written there)."""
         model = self.keras.models.load_model(file)
-        if not os.path.exists(inputs):
+        if not Path(inputs).exists():
             np.savez(inputs, *sample(model))
         with np.load(inputs) as arrays:
             np.savez(outputs, predict(model, [arrays[name] for name in arrays.files]))
@@ -143,33 +143,42 @@ class Commands:
         dense.set_weights([masked(a, b) for a, b in zip(dense.get_weights(), small.get_weights())])
         wanted = predict(dense, inputs)
         difference = float(np.abs(found - wanted).max() / np.abs(wanted).max())
-        shapes = {weight.name: list(weight.shape) for weight in small.weights}
+        kernels = [list(weight.shape) for weight in small.weights if len(weight.shape) > 1]
         return {
             "difference": difference,
             "parameters": parameters,
             "compiled": [was, now],
-            "shapes": shapes,
+            "kernels": kernels,
             "names": [[layer.name for layer in model.layers] for model in (dense, small)],
             "trained": train(small),
         }
 
+    def layers(self, folder, suffix):
+        """Save every layer that the interpreter computes, with what this Keras computes from a sample."""
+        return {"written": layer_zoo.save_all(self.keras, folder, suffix)}
+
     def serve_signature(self, folder, inputs, outputs):
         """Run a SavedModel by its signature alone, as TensorFlow Serving does."""
-        import tensorflow
+        import tensorflow as tf
 
-        loaded = tensorflow.saved_model.load(folder)  # kept: with it TensorFlow 2.3 would drop its variables
+        loaded = tf.saved_model.load(folder)  # kept: without it TensorFlow 2.3 would drop its variables
         function = loaded.signatures["serving_default"]
         (name,) = function.structured_input_signature[1]
         with np.load(inputs) as arrays:
-            (answer,) = function(**{name: tensorflow.constant(arrays[arrays.files[0]])}).values()
+            (answer,) = function(**{name: tf.constant(arrays[arrays.files[0]])}).values()
         np.savez(outputs, answer.numpy())
         return {}
 
+    def resave(self, folder, file):
+        """Load, save again, load what was saved."""
+        self.keras.models.load_model(folder).save(file)
+        return {"parameters": self.keras.models.load_model(file).count_params()}
+
     def tflite(self, folder):
         """Bytes of the TensorFlow Lite model that a SavedModel converts to."""
-        import tensorflow
+        import tensorflow as tf
 
-        return {"bytes": len(tensorflow.lite.TFLiteConverter.from_saved_model(folder).convert())}
+        return {"bytes": len(tf.lite.TFLiteConverter.from_saved_model(folder).convert())}
 
 
 def main():
@@ -181,7 +190,7 @@ def main():
         order = json.loads(line)
         try:
             answer = getattr(commands, order.pop("command"))(**order)
-        except Exception:
+        except Exception:  # noqa: BLE001  # whatever the framework raises is the answer
             answer = {"error": traceback.format_exc()}
         answers.write(json.dumps(answer) + "\n")
 

@@ -7,8 +7,7 @@ import os
 import subprocess
 import tempfile
 from pathlib import Path
-from types import TracebackType
-from typing import IO, Any, Self
+from typing import IO, Any
 
 HERE = Path(__file__).resolve().parent
 ENVS = HERE.parent.parent / ".envs"
@@ -62,7 +61,7 @@ class Framework:
 
     def _started(self) -> subprocess.Popen[str]:
         if self._process is None:
-            self._stderr = tempfile.TemporaryFile()
+            self._stderr = tempfile.TemporaryFile()  # noqa: SIM115  # closed by `close`
             environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
             self._process = subprocess.Popen(
                 [self.python, HERE / "framework_side.py"],
@@ -79,10 +78,8 @@ class Framework:
         self._stderr.seek(0)
         return self._stderr.read().decode(errors="replace")[-2000:]
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None) -> None:
+    def close(self) -> None:
+        """End the interpreter, if it was started."""
         if self._process is not None:
             self._process.communicate()  # closes its stdin, which ends it, and waits
         if self._stderr is not None:

@@ -121,6 +121,26 @@ def slashes(keras):
     return keras.Model(image, layers.Dense(4, name="head/logits")(layers.GlobalAveragePooling2D()(x)))
 
 
+def layer_norm(keras):
+    """A graph with operators that the SavedModel writer does not know: layer normalisation computes with Fill."""
+    layers = keras.layers
+    image = keras.Input((10, 10, 3))
+    x = layers.Conv2D(12, 3, activation="relu")(image)
+    x = layers.Conv2D(12, 3, activation="relu")(x)
+    x = layers.Dense(6)(layers.LayerNormalization()(layers.Flatten()(x)))
+    return keras.Model(image, x)
+
+
+def tiny(keras):
+    """Every kind of constant that a traced graph states, small enough to keep in a repository."""
+    layers = keras.layers
+    image = keras.Input((4, 4, 1))
+    x = layers.BatchNormalization()(layers.Conv2D(6, 3, padding="same")(image))
+    x = layers.Conv2DTranspose(4, 2, strides=2, activation="relu")(layers.DepthwiseConv2D(3)(x))
+    x = layers.Dense(5, activation="relu")(layers.Reshape((16, 4))(x))
+    return keras.Model(image, layers.Dense(3, activation="softmax")(layers.Flatten()(x)))
+
+
 def application(name, size):
     """A model of keras.applications, its classifier included, at a size that runs in moments."""
 
@@ -139,6 +159,8 @@ BUILDERS = {
     "nested": nested,
     "shared": shared,
     "slashes": slashes,
+    "layer_norm": layer_norm,
+    "tiny": tiny,
     "mobilenet": application("MobileNet", 32),
     "mobilenet_v2": application("MobileNetV2", 32),
     "resnet50": application("ResNet50", 32),

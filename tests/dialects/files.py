@@ -1,0 +1,82 @@
+"""Files as users have them: a model of the zoo, saved by one framework in one format, and its pruned copy."""
+
+from __future__ import annotations
+
+import shutil
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from coppice import pipeline
+from coppice.records.report import Report
+from coppice.records.request import Framework as Call
+from coppice.records.request import Part, Request
+from tests.dialects.frameworks import Framework
+
+
+class Dialect(NamedTuple):
+    """A framework's environment and one of the formats that it writes: `.h5`, `.keras`, or "" for a SavedModel."""
+
+    environment: str
+    suffix: str
+
+    def __str__(self) -> str:
+        return f"{self.environment}{self.suffix or '-savedmodel'}"
+
+
+DIALECTS = (
+    Dialect("tf23", ".h5"),
+    Dialect("tf212", ".h5"),
+    Dialect("keras3", ".h5"),
+    Dialect("keras3", ".keras"),
+    Dialect("tf23", ""),
+    Dialect("tf212", ""),
+)
+SAVED_MODELS = tuple(dialect for dialect in DIALECTS if not dialect.suffix)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Saved:
+    """A model as the framework saved it: what its loader takes, and what its user uploads."""
+
+    framework: Framework
+    path: Path
+    upload: Path
+
+
+class Zoo:
+    """The saved models, each built when it is first asked for."""
+
+    def __init__(self, frameworks: Callable[[str], Framework], folder: Path) -> None:
+        self._frameworks = frameworks
+        self._folder = folder
+
+    def saved(self, dialect: Dialect, model: str) -> Saved:
+        """A model in one dialect."""
+        framework = self._frameworks(dialect.environment)
+        folder = self._folder / str(dialect)
+        folder.mkdir(exist_ok=True)
+        path = folder / f"{model}{dialect.suffix}"
+        if not path.exists():
+            framework.ask("build", model=model, file=path)
+        upload = path if dialect.suffix else Path(shutil.make_archive(str(path), "zip", folder, model))
+        return Saved(framework=framework, path=path, upload=upload)
+
+
+def prune(saved: Saved, out: Path, percent: float = 0.4) -> Report:
+    """What a job does with the upload."""
+    request = Request(framework=Call.KERAS, percent=percent, files={Part.MODEL: saved.upload.name})
+    return pipeline.run(request, {Part.MODEL: saved.upload}, out, lambda _: None)
+
+
+def result(saved: Saved, report: Report, out: Path) -> Path:
+    """The pruned model as the framework's loader takes it; what was sent as a zip comes back as one."""
+    written = out / report.artifacts[0].file
+    assert written.suffix == saved.upload.suffix
+    if written.suffix != ".zip":
+        return written
+    with zipfile.ZipFile(written) as archive:
+        archive.extractall(out / "unzipped")
+    return out / "unzipped" / saved.path.name

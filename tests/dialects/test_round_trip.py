@@ -1,0 +1,56 @@
+"""A file comes home: the version that wrote it loads it, finds the masked original in it, and trains it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.dialects.files import DIALECTS, Dialect, Saved, prune, result
+
+pytestmark = [pytest.mark.dialects, pytest.mark.slow]
+
+SMALL = ("documents", "residual", "concatenated", "separable", "transposed", "nested", "shared", "slashes")
+APPLICATIONS = ("mobilenet", "mobilenet_v2", "resnet50", "densenet121", "vgg16", "xception", "inception_v3")
+#: float32 through tens of layers, summed in another order.
+TOLERANCE = 1e-5
+
+
+def writes(dialect: Dialect, model: str) -> bool:
+    """Keras 3 takes no '/' in a layer's name."""
+    return not (dialect.environment == "keras3" and model == "slashes")
+
+
+def cases(models: tuple[str, ...]) -> list[Any]:
+    return [
+        pytest.param(dialect, model, id=f"{dialect}-{model}")
+        for dialect in DIALECTS
+        for model in models
+        if writes(dialect, model)
+    ]
+
+
+@pytest.mark.parametrize(("dialect", "model"), [*cases(SMALL), *cases(APPLICATIONS)])
+def test_a_pruned_file_is_at_home_where_it_was_written(saved: Saved, out: Path) -> None:
+    report = prune(saved, out)
+    answer = saved.framework.ask("compare", original=saved.path, pruned=result(saved, report, out))
+    before, after = answer["parameters"]
+    assert answer["difference"] < TOLERANCE
+    assert after < 0.75 * before
+    assert (before, after) == (report.before.parameters, report.after.parameters)
+    was, now = answer["compiled"]
+    assert was == now
+    assert was is not None
+    assert answer["names"][0] == answer["names"][1]
+    assert answer["trained"]["moved"]
+    assert answer["trained"]["loss"] == pytest.approx(answer["trained"]["loss"])  # not NaN
+
+
+@pytest.mark.parametrize("dialect", DIALECTS, ids=str)
+@pytest.mark.parametrize("model", ["documents"])
+def test_the_model_of_the_documents_shrinks_as_they_say(saved: Saved, out: Path) -> None:
+    report = prune(saved, out)
+    answer = saved.framework.ask("compare", original=saved.path, pruned=result(saved, report, out))
+    assert answer["parameters"] == [90_102, 32_457]
+    assert [shape[-1] for shape in answer["kernels"]] == [19, 38, 19, 60, 10]

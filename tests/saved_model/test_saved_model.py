@@ -1,0 +1,182 @@
+"""SavedModels read and edited: what every place of the folder says afterwards."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from coppice import pipeline
+from coppice.errors import TruncatedFile, UnsupportedLayer
+from coppice.formats import saved_model
+from coppice.formats.keras_network import open_model
+from coppice.formats.saved_model_constants import CantEdit
+from coppice.formats.saved_model_protos import Message, read
+from coppice.records.request import Framework, Part, Request
+from tests.saved_model.folders import files_of, graph_of, shapes_by_variable, with_graph, zipped
+
+
+@pytest.fixture(scope="module")
+def pruned(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The archive with half of every group removed."""
+    return cut_in_half(archive, tmp_path_factory.mktemp("pruned") / "pruned.zip")
+
+
+def cut_in_half(archive: Path, out: Path) -> Path:
+    opened = open_model(saved_model.read(archive, archive.name))
+    cut = pipeline.prune(opened.network, Request(framework=Framework.KERAS, percent=0.5), lambda _: None)
+    saved_model.write(archive, opened.edited(cut.module), out, archive.name)
+    return out
+
+
+def constants(model: Message) -> dict[str, set[tuple[int, ...]]]:
+    """Whole numbers of the graph's constants by their name within the layer's scope."""
+    found: dict[str, set[tuple[int, ...]]] = {}
+    for function in model.meta_graphs[0].graph_def.library.function:
+        for node in function.node_def:
+            tensor = node.attr["value"].tensor
+            if node.op == "Const" and tensor.dtype == 3 and "save" not in function.signature.name:
+                raw = np.frombuffer(tensor.tensor_content, "<i4").tolist() if tensor.tensor_content else tensor.int_val
+                layer = re.match(r"__inference_(.+)_layer_call", function.signature.name)
+                scope = node.name if layer is None else f"{layer[1]}/{node.name}"
+                found.setdefault("/".join(scope.split("/")[-3:]), set()).add(tuple(raw))
+    return found
+
+
+def test_it_computes_what_tensorflow_computed(archive: Path) -> None:
+    module = open_model(saved_model.read(archive, archive.name)).network.module
+    with np.load(archive.with_name(f"{archive.stem}-inputs.npz")) as inputs, torch.no_grad():
+        found = module(torch.from_numpy(inputs["arr_0"])).numpy()
+    with np.load(archive.with_name(f"{archive.stem}-outputs.npz")) as wanted:
+        np.testing.assert_allclose(found, wanted["arr_0"], rtol=1e-5, atol=1e-6)
+
+
+def test_every_place_states_the_new_shape_of_a_variable(archive: Path, pruned: Path) -> None:
+    before, after = (shapes_by_variable(files_of(path)) for path in (archive, pruned))
+    assert all(len(shapes) == 1 for shapes in after.values())
+    assert before["conv2d/kernel"] == {(3, 3, 1, 6)}
+    assert after["conv2d/kernel"] == {(3, 3, 1, 3)}
+    momentum = next(name for name in after if name.startswith("SGD") and "conv2d/kernel" in name)
+    assert after[momentum] == {(3, 3, 1, 3)}
+
+
+def test_constants_that_count_channels_follow_and_others_stay(archive: Path, pruned: Path) -> None:
+    before, after = (constants(graph_of(files_of(path))) for path in (archive, pruned))
+    changed = {name: (before[name], after[name]) for name in before if before[name] != after[name]}
+    expected = {
+        "flatten/Const": ({(-1, 80)}, {(-1, 48)}),  # 16 positions of 5 and of 3 channels: a tie keeps its channel
+        "depthwise/Shape": ({(3, 3, 6, 1)}, {(3, 3, 3, 1)}),
+        "conv2d_transpose/stack/3": ({(4,)}, {(2,)}),
+        "Reshape/shape/2": ({(4,)}, {(2,)}),
+        "Tensordot/Const_2": ({(5,)}, {(3,)}),
+    }
+    for name, sizes in expected.items():
+        assert sizes in [changed[one] for one in changed if one.endswith(name)]
+    assert all(any(name.endswith(stem) for stem in expected) for name in changed)
+
+
+def test_records_of_keras_state_the_new_sizes(pruned: Path) -> None:
+    files = files_of(pruned)
+    if "keras_metadata.pb" in files:
+        texts = [node.metadata for node in read("SavedMetadata", files["keras_metadata.pb"], "test").nodes]
+    else:
+        nodes = graph_of(files).meta_graphs[0].object_graph_def.nodes
+        texts = [node.user_object.metadata for node in nodes if node.user_object.metadata]
+    records = {record["name"]: record for record in map(json.loads, texts)}
+    assert records["conv2d"]["config"]["filters"] == 3
+    assert records["conv2d_transpose"]["input_spec"]["config"]["axes"] == {"-1": 3}
+    assert records["conv2d_transpose"]["build_input_shape"]["items"] == [None, 2, 2, 3]
+    root = next(record for record in records.values() if "training_config" in record)
+    layers = {layer["config"]["name"]: layer["config"] for layer in root["config"]["layers"]}
+    assert layers == {layer["config"]["name"]: layer["config"] for layer in root["model_config"]["config"]["layers"]}
+    assert layers["reshape"]["target_shape"]["items"] == [16, 2]
+    assert root["training_config"]["optimizer_config"]["config"]["momentum"] == pytest.approx(0.9)
+
+
+def test_the_fingerprint_of_the_old_graph_is_left_out(archive: Path, pruned: Path) -> None:
+    before, after = set(files_of(archive)), set(files_of(pruned))
+    assert before - after <= {"fingerprint.pb"}
+    assert after <= before
+
+
+def test_an_edit_that_changes_nothing_gives_the_same_objects_and_arrays(archive: Path, tmp_path: Path) -> None:
+    file = saved_model.read(archive, archive.name)
+    saved_model.write(archive, file, tmp_path / "same.zip", archive.name)
+    before, after = (graph_of(files_of(path)).meta_graphs[0] for path in (archive, tmp_path / "same.zip"))
+    assert shapes_by_variable(files_of(archive)) == shapes_by_variable(files_of(tmp_path / "same.zip"))
+    assert [node.children for node in before.object_graph_def.nodes] == [
+        node.children for node in after.object_graph_def.nodes
+    ]
+    for layer, again in zip(file.layers, saved_model.read(tmp_path / "same.zip", "same.zip").layers, strict=True):
+        for array, copy in zip(layer.arrays, again.arrays, strict=True):
+            np.testing.assert_array_equal(array.value, copy.value)
+
+
+@pytest.mark.slow
+def test_an_unknown_operator_gives_an_h5_and_says_so(archive: Path, tmp_path: Path) -> None:
+    def edit(graph: Message) -> None:
+        for function in graph.graph_def.library.function:
+            for node in function.node_def:
+                if node.op == "Relu":
+                    node.op = "Mystery"
+
+    strange = zipped(with_graph(files_of(archive), edit), tmp_path / "strange.zip")
+    request = Request(framework=Framework.KERAS, percent=0.5, files={Part.MODEL: strange.name})
+    report = pipeline.run(request, {Part.MODEL: strange}, tmp_path, lambda _: None)
+    assert report.artifacts[0].file == "strange_pruned.h5"
+    assert "the operator Mystery" in next(note for note in report.notes if "can't be edited" in note)
+    assert not (tmp_path / "strange_pruned.zip").exists()
+
+
+def test_a_constant_that_is_not_what_its_layer_states_stops_the_edit(archive: Path, tmp_path: Path) -> None:
+    def edit(graph: Message) -> None:
+        for function in graph.graph_def.library.function:
+            for node in function.node_def:
+                if node.name.endswith("Tensordot/Const_2"):
+                    node.attr["value"].tensor.int_val[:] = [7]
+
+    strange = zipped(with_graph(files_of(archive), edit), tmp_path / "strange.zip")
+    with pytest.raises(CantEdit, match=r"Tensordot/Const_2 of a Dense is \(7,\)"):
+        cut_in_half(strange, tmp_path / "out.zip")
+
+
+@pytest.mark.parametrize(
+    ("file", "at"), [("variables/variables.index", 40), ("variables/variables.data-00000-of-00001", 2000)]
+)
+def test_a_flipped_byte_is_noticed(archive: Path, tmp_path: Path, file: str, at: int) -> None:
+    files = files_of(archive)
+    damaged = bytearray(files[file])
+    damaged[at] ^= 1
+    with pytest.raises(TruncatedFile):
+        saved_model.read(zipped({**files, file: bytes(damaged)}, tmp_path / "damaged.zip"), "damaged.zip")
+
+
+@pytest.mark.parametrize("share", [0, 0.3, 0.9])
+@pytest.mark.parametrize("file", ["saved_model.pb", "variables/variables.index"])
+def test_a_file_that_was_cut_is_called_damaged(archive: Path, tmp_path: Path, file: str, share: float) -> None:
+    files = files_of(archive)
+    cut = {**files, file: files[file][: int(share * len(files[file]))]}
+    with pytest.raises((TruncatedFile, UnsupportedLayer)):
+        saved_model.read(zipped(cut, tmp_path / "cut.zip"), "cut.zip")
+
+
+def test_a_folder_without_its_variables_is_called_damaged(archive: Path, tmp_path: Path) -> None:
+    files = {name: content for name, content in files_of(archive).items() if "variables" not in name}
+    with pytest.raises(TruncatedFile, match=r"no tiny/variables/variables\.index"):
+        saved_model.read(zipped(files, tmp_path / "part.zip"), "part.zip")
+
+
+def test_a_saved_model_that_keras_did_not_write_is_refused_by_that_name(archive: Path, tmp_path: Path) -> None:
+    def edit(graph: Message) -> None:
+        for node in graph.object_graph_def.nodes:
+            if node.HasField("user_object"):
+                node.user_object.metadata = ""
+
+    files = with_graph(files_of(archive), edit)
+    files.pop("keras_metadata.pb", None)
+    with pytest.raises(UnsupportedLayer, match="without Keras' own record"):
+        saved_model.read(zipped(files, tmp_path / "module.zip"), "module.zip")
