@@ -34,13 +34,15 @@ class Job:
 
     def trained(self, cache: Path, data: Path) -> Path:
         """The folder of the user's files; trained the first time, and again when the user's programs change."""
-        sources = b"".join(path.read_bytes() for path in sorted(self.programs.glob("*.py")))
-        folder = cache / f"{self.programs.name}-{hashlib.sha256(sources).hexdigest()[:12]}"
-        if not (folder / "trained.json").exists():
+        programs = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(self.programs.glob("*.py"))))
+        folder = cache / self.programs.name
+        stamp = folder / "programs.sha256"
+        if not stamp.exists() or stamp.read_text() != programs.hexdigest():
             folder.mkdir(parents=True, exist_ok=True)
             self._run("train.py", str(data), str(folder))
             if (self.programs / "model.py").exists():
                 (folder / "model.py").write_bytes((self.programs / "model.py").read_bytes())
+            stamp.write_text(programs.hexdigest())
         return folder
 
     def accuracy(self, folder: Path) -> float:
@@ -68,7 +70,8 @@ class Job:
         return found.stdout
 
 
-#: As printed in getting-started.md, but for the host, and `-k` where the document forgot it.
+#: As printed in getting-started.md, but for the host, `-k` where the document forgot it, and `;type=` after the file,
+#: which curl itself refuses.
 KERAS = Job(
     title="Keras, percent=0.4",
     programs=HERE / "user_keras",
@@ -76,7 +79,7 @@ KERAS = Job(
     submit=(
         *("-k", "-X", "POST", "URL/api/tf_prune?percent=0.4"),
         *("-H", "accept: application/json", "-H", "Content-Type: multipart/form-data"),
-        *("-F", "model=@mnist_base.h5;type="),
+        *("-F", "model=@mnist_base.h5"),
     ),
     status=("-k", "-X", "GET", "URL/api/status/?txid=TXID", "-H", "accept: application/json"),
     download=(
