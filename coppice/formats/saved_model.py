@@ -14,7 +14,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from coppice.errors import UnsupportedLayer
+from coppice.errors import TruncatedFile, UnsupportedLayer
 from coppice.formats import saved_model_graph
 from coppice.formats.keras_file import Array, KerasFile, LayerPath, StoredArray, StoredLayer
 from coppice.formats.keras_network import open_model
@@ -41,7 +41,11 @@ OPTIMIZER_RESET = (
 def read(path: Path, name: str) -> KerasFile:
     """Read the model; `name` is what the user called the file."""
     with open_zip(path, name=name) as archive:
-        return keras_file(open_objects(archive))
+        try:
+            return keras_file(open_objects(archive))
+        except (AttributeError, IndexError, KeyError, RecursionError, TypeError, ValueError) as e:
+            reason = f"its objects refer to what is not there ({type(e).__name__}: {e})"
+            raise TruncatedFile(f"{name} is damaged: {reason}. Save and zip the model again.") from e
 
 
 def write(original: Path, edited: KerasFile, out: Path, name: str) -> tuple[str, ...]:

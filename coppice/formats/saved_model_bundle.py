@@ -68,7 +68,7 @@ class Bundle:
     def text(self, key: str) -> bytes:
         """One scalar of TensorFlow's string type: its length as a varint, a checksum of that, its bytes."""
         content = self.raw(key)
-        lengths = next(at for at, byte in enumerate(content) if byte < 0x80) + 1
+        lengths = next((at for at, byte in enumerate(content) if byte < 0x80), 0) + 1
         return content[lengths + 4 :]
 
     def rewrite(self, changed: Mapping[str, NDArray[Any]]) -> dict[str, bytes]:

@@ -19,6 +19,7 @@ MAGIC = 0xDB4775248B80FB57
 FOOTER = 48  # two block handles of at most 20 bytes each, padded, and the magic number
 TRAILER = 5  # after each block: how it is compressed, and the checksum of both
 UNCOMPRESSED = 0
+MAX_SHIFT = 63  # of the last seven bits of a 64-bit number
 
 
 def masked_crc32c(content: bytes) -> int:
@@ -102,6 +103,8 @@ def _varint(content: bytes, at: int) -> tuple[int, int]:
     while True:
         byte = content[at]
         at += 1
+        if shift > MAX_SHIFT:
+            raise IndexError("a number of more than 64 bits")
         number |= (byte & 0x7F) << shift
         if byte < 0x80:
             return number, at

@@ -97,7 +97,12 @@ def compiled(model):
         return None
     # Rounded: with its weights an optimizer gives its numbers as it was told them, without as float32 holds them.
     config = {key: rounded(value) for key, value in optimizer.get_config().items()}
-    return {"optimizer": type(optimizer).__name__, "config": config, "loss": str(getattr(model, "loss", None))}
+    return {"optimizer": type(optimizer).__name__, "config": config, "loss": loss_name(model)}
+
+
+def loss_name(model):
+    loss = getattr(model, "loss", None)
+    return getattr(loss, "__name__", str(loss))
 
 
 def rounded(value):
@@ -156,6 +161,11 @@ class Commands:
     def layers(self, folder, suffix):
         """Save every layer that the interpreter computes, with what this Keras computes from a sample."""
         return {"written": layer_zoo.save_all(self.keras, folder, suffix)}
+
+    def load(self, file):
+        """Load a file and train it."""
+        model = self.keras.models.load_model(file)
+        return {"parameters": model.count_params(), "compiled": compiled(model), "trained": train(model)}
 
     def serve_signature(self, folder, inputs, outputs):
         """Run a SavedModel by its signature alone, as TensorFlow Serving does."""

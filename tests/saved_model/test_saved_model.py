@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from coppice import pipeline
-from coppice.errors import TruncatedFile, UnsupportedLayer
+from coppice.errors import CoppiceError, TruncatedFile, UnsupportedLayer
 from coppice.formats import saved_model
 from coppice.formats.keras_network import open_model
 from coppice.formats.saved_model_constants import CantEdit
 from coppice.formats.saved_model_protos import Message, read
 from coppice.records.request import Framework, Part, Request
+from tests.saved_model.conftest import FIXTURES
 from tests.saved_model.folders import files_of, graph_of, shapes_by_variable, with_graph, zipped
 
 
@@ -162,6 +167,18 @@ def test_a_file_that_was_cut_is_called_damaged(archive: Path, tmp_path: Path, fi
     cut = {**files, file: files[file][: int(share * len(files[file]))]}
     with pytest.raises((TruncatedFile, UnsupportedLayer)):
         saved_model.read(zipped(cut, tmp_path / "cut.zip"), "cut.zip")
+
+
+@given(data=st.data())
+@settings(max_examples=60, deadline=None)
+def test_random_damage_is_never_our_own_fault(data: st.DataObject) -> None:
+    files = files_of(FIXTURES / f"{data.draw(st.sampled_from(['tf23', 'tf212']))}.zip")
+    name = data.draw(st.sampled_from(sorted(set(files) - {"fingerprint.pb"})))
+    damaged = bytearray(files[name])
+    start = data.draw(st.integers(0, len(damaged) - 1))
+    damaged[start : start + 4] = data.draw(st.binary(min_size=1, max_size=8))
+    with tempfile.TemporaryDirectory() as folder, contextlib.suppress(CoppiceError):
+        saved_model.read(zipped({**files, name: bytes(damaged)}, Path(folder) / "damaged.zip"), "damaged.zip")
 
 
 def test_a_folder_without_its_variables_is_called_damaged(archive: Path, tmp_path: Path) -> None:
