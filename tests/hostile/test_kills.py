@@ -6,7 +6,7 @@ import io
 import random
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import httpx
@@ -61,17 +61,20 @@ class Restarted:
         return len(self._services)
 
     def service(self) -> Service:
-        if not self._services or self._services[-1].process.poll() is not None:
-            self._services.append(self._stack.enter_context(serving(self._settings)))
-        return self._services[-1]
+        """The service once it answers; what was killed a moment ago may still have to notice."""
+        while True:
+            if not self._services or self._services[-1].process.poll() is not None:
+                self._services.append(self._stack.enter_context(serving(self._settings)))
+            with suppress(httpx.TransportError):
+                self._services[-1].client.get("/healthz")
+                return self._services[-1]
+            time.sleep(POLL_SECONDS)
 
     def send(self) -> str:
         """Submit a job; a call that was cut off was not accepted, so it is made again."""
         while True:
-            try:
+            with suppress(httpx.TransportError):
                 return str(self.service().post("pt_prune", QUERY, pytorch()).json()["txid"])
-            except httpx.TransportError:
-                time.sleep(POLL_SECONDS)
 
 
 @pytest.fixture
