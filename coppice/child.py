@@ -103,14 +103,14 @@ def _fail(folder: Path, error: BaseException) -> int:
 
 
 def _as_known(folder: Path, error: BaseException) -> CoppiceError:
-    from coppice.formats.user_errors import is_out_of_memory, last_line, user_frames, user_traceback
+    from coppice.formats.user_errors import is_out_of_memory, is_users_fault, last_line, user_traceback
 
     if isinstance(error, CoppiceError):
         return error
     if is_out_of_memory(error):
         return OutOfMemory(f"The job asked for more memory than it may use{_limit()}. {last_line(error)}")
     for file in (folder / "in" / Part.CLASS_DEF).glob("*"):
-        if user_frames(error, file):
+        if is_users_fault(error, file):
             return ForwardFailed(f"The model's code failed:\n{user_traceback(error, file)}", field=Part.CLASS_DEF)
     return InternalError(f"Something of Coppice failed, not of the model: {last_line(error)}")
 

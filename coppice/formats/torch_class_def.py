@@ -8,6 +8,8 @@ Loading the state dict gives them their own.
 from __future__ import annotations
 
 import ast
+import io
+import tokenize
 from collections.abc import Mapping
 from typing import Any, cast
 
@@ -83,7 +85,7 @@ def class_definition(user: UserClass, dense: nn.Module, pruned: nn.Module, plan:
     )
     if "torch" not in vars(user.module) or vars(user.module)["torch"] is not torch:
         text = "\nimport torch\n" + text
-    return _inserted(user.file.read_bytes(), text.encode("ascii"))
+    return _inserted(user.file.read_bytes(), text)
 
 
 def _check_fresh(user: UserClass, dense: nn.Module) -> None:
@@ -138,15 +140,16 @@ def _table(entries: Mapping[str, object]) -> str:
     return "{\n" + "".join(f"    {key!a}: {value!a},\n" for key, value in entries.items()) + "}"
 
 
-def _inserted(source: bytes, text: bytes) -> bytes:
+def _inserted(source: bytes, text: str) -> bytes:
     """`text` at the end of the source, but before a main part: run as a script, that one must meet the pruned class."""
+    encoding, _ = tokenize.detect_encoding(io.BytesIO(source).readline)
     main = next((node for node in ast.parse(source).body if isinstance(node, ast.If) and _tests_main(node.test)), None)
     lines = source.splitlines(keepends=True)
     before = lines if main is None else lines[: main.lineno - 1]
     body = b"".join(before)
     gap = b"" if body.endswith((b"\n", b"\r")) or not body else b"\n"
     after = b"".join(lines[len(before) :])
-    return body + gap + b"\n" + text + (b"\n\n" + after if after else b"")
+    return body + gap + b"\n" + text.encode(encoding) + (b"\n\n" + after if after else b"")
 
 
 def _tests_main(test: ast.expr) -> bool:

@@ -20,7 +20,7 @@ from torch import nn
 from torch.utils._pytree import tree_leaves
 
 from coppice.formats.clean_process import CleanProcessFailed, run_clean
-from coppice.formats.user_errors import last_line
+from coppice.formats.user_errors import last_line, trimmed
 from coppice.tracing.network import Network
 
 #: An export takes a few times a forward pass; a graph of thousands of nodes some seconds more.
@@ -40,26 +40,26 @@ def write_onnx(pruned: nn.Module, network: Network, path: Path) -> None:
     except NotExportable:
         path.unlink(missing_ok=True)
         raise
+    except Exception as e:  # the exporter, or numpy for want of a type: the model is none the worse for it
+        path.unlink(missing_ok=True)
+        raise NotExportable(last_line(e)) from e
 
 
 def _export(pruned: nn.Module, network: Network, path: Path) -> None:
     names = (
         [f"input_{number}" for number in range(1, len(network.inputs) + 1)] if len(network.inputs) > 1 else ["input"]
     )
-    try:
-        with warnings.catch_warnings(), _time_limit(EXPORT_SECONDS):
-            warnings.simplefilter("ignore")
-            # The tracing exporter: ten times faster than the one by torch.export, which is also slow to import.
-            torch.onnx.export(
-                pruned,
-                network.inputs,
-                str(path),
-                input_names=names,
-                dynamic_axes={name: {0: "batch"} for name in names},
-                dynamo=False,
-            )
-    except Exception as e:
-        raise NotExportable(last_line(e)) from e
+    with warnings.catch_warnings(), _time_limit(EXPORT_SECONDS):
+        warnings.simplefilter("ignore")
+        # The tracing exporter: ten times faster than the one by torch.export, which is also slow to import.
+        torch.onnx.export(
+            pruned,
+            network.inputs,
+            str(path),
+            input_names=names,
+            dynamic_axes={name: {0: "batch"} for name in names},
+            dynamo=False,
+        )
 
 
 def _check(pruned: nn.Module, network: Network, path: Path) -> None:
@@ -77,7 +77,7 @@ def _check(pruned: nn.Module, network: Network, path: Path) -> None:
         try:
             failures = run_clean("clean_onnx.py", job, folder, seconds=CHECK_SECONDS)
         except CleanProcessFailed as e:
-            raise NotExportable(f"the exported file could not be checked: {e}") from e
+            raise NotExportable(f"the exported file could not be checked: {trimmed(str(e))}") from e
     if failures:
         raise NotExportable(f"the exported file {' '.join(failures)}")
 

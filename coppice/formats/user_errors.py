@@ -10,6 +10,8 @@ import re
 import traceback
 from pathlib import Path
 
+_COPPICE = Path(__file__).parents[1]
+
 #: Deeper stacks of user code say nothing more.
 MAX_FRAMES = 4
 #: A message is for a person; some libraries put a whole tensor or a C++ stack in theirs.
@@ -47,6 +49,13 @@ def user_frames(error: BaseException, file: Path) -> list[str]:
         for frame in traceback.extract_tb(error.__traceback__)
         if frame.filename == str(file)
     ][-MAX_FRAMES:]
+
+
+def is_users_fault(error: BaseException, file: Path) -> bool:
+    """Whether the user's `file` is in the traceback, and no code of ours below it: rules run inside their forward."""
+    files = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
+    below = files[len(files) - files[::-1].index(str(file)) :] if str(file) in files else None
+    return below is not None and not any(Path(name).is_relative_to(_COPPICE) for name in below)
 
 
 def user_traceback(error: BaseException, file: Path) -> str:

@@ -273,6 +273,21 @@ def test_a_model_that_can_not_be_exported_says_so(tmp_path: Path) -> None:
     assert not list((tmp_path / "out").glob("*.onnx"))
 
 
+def test_a_name_that_is_not_ascii_survives_in_the_class_file(tmp_path: Path) -> None:
+    text = "# coding: latin-1\n" + MODELS["hidden buffer"].source.replace("Scaled", "Réseau")
+    folder = tmp_path / "in" / "class_def"
+    request, files = upload(tmp_path, Model(source=text, name="Réseau", input_size=(1, 8, 8)))
+    (folder / "model.py").write_bytes(text.encode("latin-1"))
+    source = open_upload(request, files)
+    pruned = pipeline.prune(source.network, request, lambda _: None)
+    (tmp_path / "out").mkdir()
+    artifacts = source.write(pruned.module, pruned.plan, report(request), tmp_path / "out")
+    namespace: dict[str, Any] = {"__name__": "model_pruned"}
+    path = tmp_path / "out" / next(artifact.file for artifact in artifacts if artifact.name == "class_def")
+    exec(compile(path.read_bytes(), str(path), "exec"), namespace)
+    assert namespace["Réseau"]().conv.out_channels == 4
+
+
 LAZY_SIZES = {"first.weight": (16, 5), "first.bias": (16,), "second.weight": (3, 16), "second.bias": (3,)}
 LAZY = """
 from torch import nn
