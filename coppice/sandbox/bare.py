@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from coppice.sandbox.launch import JOB_ENVIRONMENT, Launch
-from coppice.sandbox.limits import Limits
+from coppice.sandbox.limits import FIRST_TO_GO, Limits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bare:
     """Runs commands as this very user, with its files and its network in reach."""
 
+    choom: str | None
     prlimit: str | None
     setpriv: str | None
     limits: Limits
@@ -22,7 +23,8 @@ class Bare:
     @classmethod
     def find(cls, limits: Limits) -> Bare:
         """With what this machine has: without util-linux (macOS) there are no limits but the wall clock."""
-        return cls(prlimit=shutil.which("prlimit"), setpriv=shutil.which("setpriv"), limits=limits)
+        choom, prlimit, setpriv = (shutil.which(tool) for tool in ("choom", "prlimit", "setpriv"))
+        return cls(choom=choom, prlimit=prlimit, setpriv=setpriv, limits=limits)
 
     @property
     def uid_per_job(self) -> bool:
@@ -32,6 +34,9 @@ class Bare:
     def launch(self, box: Path, command: Sequence[str]) -> Launch:
         """How to start `command`."""
         mortal = [self.setpriv, "--pdeathsig=KILL", "--"] if self.setpriv else []
+        first = [self.choom, *FIRST_TO_GO] if self.choom else []
         limited = self.limits.command(self.prlimit, count_processes=False) if self.prlimit else []
         own = {"HOME": str(box), "TMPDIR": str(box / "out")}
-        return Launch(command=(*mortal, *limited, *command), environment={**JOB_ENVIRONMENT, **own}, filter=None)
+        return Launch(
+            command=(*mortal, *first, *limited, *command), environment={**JOB_ENVIRONMENT, **own}, filter=None
+        )

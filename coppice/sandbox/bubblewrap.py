@@ -18,7 +18,7 @@ from pathlib import Path
 from coppice.errors import IsolationUnavailable
 from coppice.sandbox import seccomp, view
 from coppice.sandbox.launch import JOB_ENVIRONMENT, Launch
-from coppice.sandbox.limits import Limits
+from coppice.sandbox.limits import FIRST_TO_GO, Limits
 
 #: What a job believes to be, whoever it is on the host.
 JOB_UID = 1000
@@ -36,6 +36,7 @@ class Bubblewrap:
     """Runs commands in sandboxes of their own."""
 
     bwrap: str
+    choom: str
     prlimit: str
     setpriv: str | None  # for root only
     limits: Limits
@@ -46,6 +47,7 @@ class Bubblewrap:
         """The tools of this machine; raises IsolationUnavailable naming the package that is missing."""
         return cls(
             bwrap=_tool("bwrap", package="bubblewrap"),
+            choom=_tool("choom", package="util-linux"),
             prlimit=_tool("prlimit", package="util-linux"),
             setpriv=_tool("setpriv", package="util-linux") if os.geteuid() == 0 else None,
             limits=limits,
@@ -84,6 +86,7 @@ class Bubblewrap:
             handle = ("--",)
         return Launch(
             command=(
+                *(self.choom, *FIRST_TO_GO),
                 *outer,
                 *inner,
                 *handle,

@@ -20,6 +20,10 @@ CPU_GRACE_SECONDS = 2
 FILES_PER_RESULT = 4
 
 
+#: The kernel's preference among processes to kill when the machine runs out of memory: a job before its service.
+FIRST_TO_GO = ("-n", "1000", "--")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """The bounds of one job."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import pytest
 
@@ -11,7 +12,7 @@ from coppice.sandbox import verdict
 from coppice.sandbox.conversation import Facts
 from coppice.sandbox.limits import Limits
 
-from .conftest import MIB, Lab
+from .conftest import MIB, Lab, processes
 
 LIMITS = Limits(memory_bytes=64 * MIB, seconds=9, cpu_seconds=5, output_bytes=MIB, processes=8)
 
@@ -28,6 +29,7 @@ def test_an_endless_loop_ends_at_the_cpu_limit(any_lab: Lab) -> None:
         any_lab.run("while True: pass", job_cpu_seconds=1)
 
 
+@pytest.mark.slow
 def test_a_loop_that_ignores_signals_ends_all_the_same(lab: Lab) -> None:
     body = (
         "import signal\n"
@@ -119,6 +121,7 @@ def test_many_files_end_at_the_limit_of_all_together(any_lab: Lab) -> None:
         any_lab.run(body, job_output_bytes=MIB)
 
 
+@pytest.mark.slow
 def test_folders_without_end_end_and_are_removed(lab: Lab) -> None:
     body = (
         "import time\n"
@@ -130,6 +133,15 @@ def test_folders_without_end_end_and_are_removed(lab: Lab) -> None:
     )
     with pytest.raises(DiskLimit):
         lab.run(body)
+
+
+def test_a_machine_out_of_memory_kills_a_job_before_its_service(any_lab: Lab) -> None:
+    runner = any_lab.runner("", warm=1)
+    runner._starter.submit(lambda: None).result()
+    (box,) = runner._ready
+    assert box.process.stdout.readline() == b'{"ready": true}\n'
+    scores = {Path(f"/proc/{pid}/oom_score_adj").read_text() for pid in processes(box.folder.name)}
+    assert scores == {"1000\n"}
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,7 @@ def test_a_sandbox_that_does_not_start_is_explained(
     (tools := tmp_path / "tools").mkdir()
     for tool in ("prlimit", "setpriv"):
         stand_in(tools, tool, "exit 0")
+    stand_in(tools, "choom", 'shift 3; exec "$@"')
     stand_in(tools, "bwrap", f"echo 'bwrap: {words}: Operation not permitted' >&2; exit 1")
     monkeypatch.setenv("PATH", str(tools))
     with pytest.raises(IsolationUnavailable) as refusal:
