@@ -85,6 +85,10 @@ class CallRefused(_Refusal, _Numbered):
 class Status(_Answer):
     """Where a job stands."""
 
+    model_config = ConfigDict(
+        json_schema_extra={"example": {"status": 0, "message": "Total params: 596,042", "filename": "tmpqpj73q22.pt"}}
+    )
+
     status: int = Field(
         description="0 done, 1 queued, 2 running, -1 failed, -2 cancelled. A string under `/edgeai/run`.", examples=[0]
     )

@@ -16,9 +16,22 @@ from starlette.responses import FileResponse, RedirectResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from coppice.errors import (
+    CoppiceError,
+    EmptyFile,
+    KeyInvalid,
+    ParameterInvalid,
+    ResultExpired,
+    TooManyRequests,
+    UnknownLayer,
+    UnknownTransaction,
+    UnsupportedMediaType,
+    UploadTooLarge,
+)
 from coppice.http.answers import HUB, CallRefused, Status, Submitted, UploadRefused
 from coppice.http.auth import CLIENT_ID, CLIENT_SECRET
-from coppice.http.parameters import parameters_of, parts_of
+from coppice.http.parameters import parameters_of
+from coppice.http.parts import parts_of
 from coppice.records.request import Framework
 
 _STATIC = Path(__file__).parent / "static"
@@ -64,22 +77,41 @@ _ARTIFACT = {
 }
 _KEY: list[dict[str, list[str]]] = [{CLIENT_ID: [], CLIENT_SECRET: []}, {}]
 
-_REASONS: Mapping[int, str] = {
-    400: "A parameter is missing, malformed or unknown; or the fields mask does not parse",
-    401: "The API key is missing or wrong",
-    404: "No such transaction of yours, or no such artifact",
-    409: "Nothing to download: the job is queued, running, cancelled, or failed for the reason given",
-    410: "The result is past its retention",
-    413: "The files are larger than the service takes",
-    415: "The body is no form, or a file has a suffix that the part does not take",
-    422: "A file is not what it should be",
-    429: "Too many uploads under way: wait as long as `Retry-After` says",
+#: HTTP status -> what it means, and a refusal of that kind as an example.
+_REASONS: Mapping[int, tuple[str, CoppiceError]] = {
+    400: (
+        "A parameter is missing, malformed or unknown; or the fields mask does not parse",
+        ParameterInvalid("'percnt' is no parameter of tf_prune. Did you mean percent?", field="percnt"),
+    ),
+    401: ("The API key is missing or wrong", KeyInvalid(f"{CLIENT_ID} is missing.", field=CLIENT_ID)),
+    404: (
+        "No such transaction of yours, or no such artifact",
+        UnknownTransaction("No transaction submitted for txid", field="txid"),
+    ),
+    409: (
+        "Nothing to download: the job is queued, running, cancelled, or failed for the reason given",
+        UnknownLayer("The model has no layer fc3. It has conv1, conv2, fc1, fc2.", field="fc3"),
+    ),
+    410: ("The result is past its retention", ResultExpired("The result is past its retention and was deleted.")),
+    413: (
+        "The files are larger than the service takes",
+        UploadTooLarge("The upload is larger than 4,294,967,296 bytes, the limit of this service."),
+    ),
+    415: (
+        "The body is no form, or a file has a suffix that the part does not take",
+        UnsupportedMediaType("class_def: 'my-model.py' can't be imported as a module.", field="class_def"),
+    ),
+    422: ("A file is not what it should be", EmptyFile("model: 'mnist_base.h5' is empty.", field="model")),
+    429: (
+        "Too many uploads under way: wait as long as `Retry-After` says",
+        TooManyRequests("8 uploads of yours are under way, as many as one client may have."),
+    ),
 }
 
 
 def describe(call: str) -> dict[str, Any]:
     """What FastAPI is to say of a call."""
-    return _CALLS[call]()
+    return {"operation_id": call, **_CALLS[call]()}
 
 
 def add_docs(app: FastAPI) -> None:
@@ -121,6 +153,7 @@ def _prune(framework: Framework, *, summary: str) -> dict[str, Any]:
             "required": parameter.missing is not None,
             "description": _with_aliases(parameter.description, parameter.aliases),
             "schema": {"type": parameter.json_type},
+            # Only what is required is filled in on the page: an example of anything else would be sent.
             **({"example": parameter.example} if parameter.missing else {}),
         }
         for parameter in parameters_of(framework)
@@ -136,6 +169,7 @@ def _prune(framework: Framework, *, summary: str) -> dict[str, Any]:
     required = [part.part.value for part in parts_of(framework) if part.required]
     form = {"type": "object", "required": required, "properties": parts}
     return _call(
+        tag="Send",
         summary=summary,
         answer=Submitted,
         refused=UploadRefused,
@@ -149,19 +183,26 @@ def _call(
     *,
     summary: str,
     answer: type[BaseModel] | None,
-    refused: type[BaseModel],
+    refused: type[UploadRefused | CallRefused],
     reasons: Sequence[int],
     parameters: Sequence[Mapping[str, Any]],
-    extra: Mapping[str, Any],
+    extra: Mapping[str, Any] | None = None,
+    tag: str = "Follow",
 ) -> dict[str, Any]:
     return {
+        "tags": [tag],
         "summary": summary,
         "responses": {
             **({200: {"model": answer, "description": "All is well"}} if answer else {}),
-            **{reason: {"model": refused, "description": _REASONS[reason]} for reason in reasons},
+            **{reason: _refusal(refused, *_REASONS[reason]) for reason in reasons},
         },
-        "openapi_extra": {"parameters": list(parameters), "security": _KEY, **extra},
+        "openapi_extra": {"parameters": list(parameters), "security": _KEY, **(extra or {})},
     }
+
+
+def _refusal(kind: type[UploadRefused | CallRefused], meaning: str, error: CoppiceError) -> dict[str, Any]:
+    example = kind(message=error.message, code=error.code, field=error.field).model_dump(exclude_none=True)
+    return {"model": kind, "description": meaning, "content": {"application/json": {"example": example}}}
 
 
 def _with_aliases(description: str, aliases: Sequence[str]) -> str:
@@ -176,11 +217,10 @@ def _download() -> dict[str, Any]:
         refused=CallRefused,
         reasons=(400, 401, 404, 409, 410),
         parameters=[_TXID, _ARTIFACT],
-        extra={},
     )
     found["responses"][200] = {"description": "The file, with its name, type, length and ETag (its SHA-256)"}
     found["openapi_extra"]["responses"] = {"200": {"content": file}}
-    return found
+    return {**found, "response_class": Response}
 
 
 _CALLS: Mapping[str, Callable[[], dict[str, Any]]] = {
@@ -192,7 +232,6 @@ _CALLS: Mapping[str, Callable[[], dict[str, Any]]] = {
         refused=CallRefused,
         reasons=(400, 401, 404),
         parameters=[_TXID, _MASK],
-        extra={},
     ),
     "download": _download,
     "cancel": lambda: _call(
@@ -201,6 +240,5 @@ _CALLS: Mapping[str, Callable[[], dict[str, Any]]] = {
         refused=CallRefused,
         reasons=(400, 401, 404),
         parameters=[_TXID, _MASK],
-        extra={},
     ),
 }

@@ -6,7 +6,6 @@ Not here: the upload itself (`http.upload`), the bodies (`http.answers`), the pa
 from __future__ import annotations
 
 import asyncio
-import difflib
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -15,12 +14,13 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from coppice.errors import ParameterInvalid, ParameterMissing
+from coppice.errors import ParameterMissing
 from coppice.http import answers, mask
 from coppice.http.admission import Admission
 from coppice.http.auth import Gate
 from coppice.http.docs import describe
 from coppice.http.download import DEFAULT_ARTIFACT, download
+from coppice.http.names import unknown_name
 from coppice.http.upload import Uploads
 from coppice.jobs.desk import Desk
 from coppice.records.request import Framework
@@ -60,13 +60,13 @@ class Calls:
         """Ask again until the status is 0 (done) or negative (failed, cancelled)."""
         client = await self.gate.client(http)
         fields = mask.parse(http.headers.get("x-fields"))
-        txid = _query(http, "txid")["txid"]
+        txid = _query(http, "status", "txid")["txid"]
         return _answer(http, answers.status(await asyncio.to_thread(self.desk.job, txid, client)), fields)
 
     async def download(self, http: Request) -> Response:
         """The file of a finished job, under its own name."""
         client = await self.gate.client(http)
-        given = _query(http, "txid", artifact=DEFAULT_ARTIFACT)
+        given = _query(http, "download", "txid", artifact=DEFAULT_ARTIFACT)
         job = await asyncio.to_thread(self.desk.job, given["txid"], client)
         return await download(http, job, given["artifact"], self.storage)
 
@@ -74,7 +74,7 @@ class Calls:
         """Take a job off the queue, or stop it where it is; one that has ended stays as it is."""
         client = await self.gate.client(http)
         fields = mask.parse(http.headers.get("x-fields"))
-        txid = _query(http, "txid")["txid"]
+        txid = _query(http, "cancel", "txid")["txid"]
         await asyncio.to_thread(self.desk.cancel, txid, client)
         return _answer(http, answers.status(await asyncio.to_thread(self.desk.job, txid, client)), fields)
 
@@ -112,16 +112,13 @@ def _answer(http: Request, answer: answers.Submitted | answers.Status, fields: m
     return JSONResponse(fields.apply(answers.body(answer, http.url.path)))
 
 
-def _query(http: Request, *required: str, **optional: str) -> dict[str, str]:
+def _query(http: Request, call: str, *required: str, **optional: str) -> dict[str, str]:
     """The parameters of a call that has no body; refuses what the call doesn't know, naming the nearest."""
     known = (*required, *optional)
     values = dict(optional)
     for name, text in http.query_params.multi_items():
         if name not in known:
-            close = difflib.get_close_matches(name, known, n=1) or known[:1]
-            raise ParameterInvalid(
-                f"{name[:100]!r} is no parameter of this call. Did you mean {close[0]}?", field=name[:100]
-            )
+            raise unknown_name(call, name, "parameter", known)
         values[name] = text.strip() or values.get(name, "")
     for name in required:
         if not values.get(name):

@@ -15,7 +15,8 @@ from starlette.requests import Request as HttpRequest
 
 from coppice.errors import BadRequest, EmptyFile, ParameterInvalid
 from coppice.http.multipart import Multipart, PartHead, boundary_of, check_size, watched
-from coppice.http.parameters import file_name, find_part, parameter_names, part_names, read_parameters, to_request
+from coppice.http.parameters import parameter_names, read_parameters, to_request
+from coppice.http.parts import file_name, find_part, part_names
 from coppice.jobs.desk import Desk
 from coppice.records.request import Framework, Part
 from coppice.settings import Settings
@@ -89,16 +90,22 @@ class _Parts:
             if head is None:
                 return
             if head.filename is None:
-                self.fields.append((head.name, await self._field(head, body)))
+                text = await self._field(head, body)
+                if not self._is_part(head.name):
+                    self.fields.append((head.name, text))
+                elif text:
+                    raise ParameterInvalid(
+                        f"{head.name} came as text, not as a file. With curl write --form {head.name}=@FILE.",
+                        field=head.name,
+                    )
             else:
                 await self._file(head, head.filename, body)
         raise BadRequest(f"The body has more than {_MAX_PARTS} parts.")
 
+    def _is_part(self, name: str) -> bool:
+        return name in part_names(self._framework)
+
     async def _field(self, head: PartHead, body: Multipart) -> str:
-        if head.name in part_names(self._framework) - parameter_names(self._framework):
-            raise ParameterInvalid(
-                f"{head.name} came as text, not as a file. With curl write --form {head.name}=@FILE.", field=head.name
-            )
         text = bytearray()
         async for chunk in body.data():
             text += chunk

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from coppice.http.parameters import PARAMETERS, PARTS
+from coppice.http.parameters import PARAMETERS
+from coppice.http.parts import PARTS
 from coppice.settings import Settings
 from tests.http.service import served
 

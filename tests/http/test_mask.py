@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import doctest
 from typing import Any
 
 import pytest
 
 from coppice.errors import FieldsMaskInvalid
+from coppice.http import mask as mask_module
 from coppice.http.mask import parse
 from coppice.records.job import JobState
 from coppice.settings import Settings
@@ -88,3 +90,8 @@ def test_a_wrong_mask_is_refused_before_anything_is_done(settings: Settings) -> 
 def test_a_mask_never_hides_why_a_call_was_refused(settings: Settings) -> None:
     answer = served(settings).get("/api/status/?txid=1", headers={"X-Fields": "filename"})
     assert answer.json()["message"] == "No transaction submitted for txid"
+
+
+def test_the_examples_of_the_module_are_true() -> None:
+    assert doctest.testmod(mask_module).failed == 0
+    assert doctest.testmod(mask_module).attempted == 2

@@ -286,6 +286,11 @@ def test_a_file_field_that_a_page_left_empty_is_none(settings: Settings) -> None
     assert accepted(settings, answer) == request
 
 
+def test_a_file_that_a_page_sends_as_an_empty_field_is_none(settings: Settings) -> None:
+    answer = served(settings).post("/api/pt_prune", params=PT, files=WEIGHTS, data={"dataset": ""})
+    assert Part.DATASET not in accepted(settings, answer).files
+
+
 @pytest.mark.parametrize("content_type", ["application/json", "application/x-www-form-urlencoded", "text/plain"])
 def test_a_body_that_is_no_form_is_refused(settings: Settings, content_type: str) -> None:
     answer = served(settings).post(

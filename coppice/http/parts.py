@@ -1,0 +1,131 @@
+"""The file parts of the two pruning calls: one table that the reader and the Swagger page share.
+
+Here: names, other names, suffixes, and under which name a file is kept. Not here: the bytes (`http.upload`); what is in
+a file is nothing that this side ever looks at.
+"""
+
+from __future__ import annotations
+
+import keyword
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from coppice.errors import UnsupportedMediaType
+from coppice.http.names import unknown_name
+from coppice.records.request import Framework, Part
+from coppice.storage import safe_name
+
+#: Modules that a class file would hide from itself.
+_TAKEN = sys.stdlib_module_names | {"torch", "torchvision", "numpy", "coppice"}
+_PYTORCH = frozenset({Framework.PYTORCH})
+_KERAS = frozenset({Framework.KERAS})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UploadPart:
+    """One file part, by the name that the documents give it."""
+
+    part: Part
+    suffixes: tuple[str, ...]
+    description: str
+    example: str
+    calls: frozenset[Framework]
+    aliases: tuple[str, ...] = ()
+    required: bool = True
+
+
+PARTS: tuple[UploadPart, ...] = (
+    UploadPart(
+        part=Part.MODEL,
+        suffixes=(".h5", ".hdf5", ".zip", ".keras"),
+        description="The Keras model: an `.h5` or `.keras` file, or a `.zip` of a SavedModel folder.",
+        example="mnist_base.h5",
+        calls=_KERAS,
+        aliases=("file",),
+    ),
+    UploadPart(
+        part=Part.WEIGHTS,
+        suffixes=(".pth", ".pt", ".bin", ".ckpt", ".pkl", ".safetensors"),
+        description='The state dict: `torch.save(model.state_dict(), "mnist_cnn.pth")`.',
+        example="mnist_cnn.pth",
+        calls=_PYTORCH,
+        aliases=("file",),
+    ),
+    UploadPart(
+        part=Part.CLASS_DEF,
+        suffixes=(".py",),
+        description="The Python file that defines the model's class, complete with its imports. Its name is the module "
+        "that the pruned model refers to: keep it importable where you load the result.",
+        example="model.py",
+        calls=_PYTORCH,
+    ),
+    UploadPart(
+        part=Part.DATASET,
+        suffixes=(".pth", ".pt", ".pkl"),
+        description='Sample data: `torch.save(train_loader, "train_loader.pth")`. Optional.',
+        example="train_loader.pth",
+        calls=_PYTORCH,
+        required=False,
+    ),
+)
+
+
+def parts_of(framework: Framework) -> tuple[UploadPart, ...]:
+    """The file parts that a call takes."""
+    return tuple(part for part in PARTS if framework in part.calls)
+
+
+def part_names(framework: Framework) -> frozenset[str]:
+    """Every name under which a call takes a file."""
+    return frozenset(name for part in parts_of(framework) for name in (part.part.value, *part.aliases))
+
+
+def find_part(framework: Framework, name: str) -> UploadPart:
+    """The part that a multipart name means; raises ParameterInvalid with the nearest name."""
+    names = {alias: part for part in parts_of(framework) for alias in (part.part.value, *part.aliases)}
+    if name not in names:
+        elsewhere = {alias for other in Framework for alias in part_names(other)}
+        raise unknown_name(f"{framework}_prune", name, "file part", names, elsewhere)
+    return names[name]
+
+
+def file_name(part: UploadPart, given: str) -> str:
+    """The name to keep a file under: safe, and the user's own where it matters.
+
+    Raises UnsupportedMediaType for a suffix that the part doesn't take, and for a class file that can't be imported
+    by its name.
+    """
+    # ASCII, since the names of results are made from it and go into headers.
+    name = safe_name(given).encode("ascii", "replace").decode().replace("?", "_")
+    suffix = PurePosixPath(name).suffix.lower()
+    if suffix not in part.suffixes:
+        raise UnsupportedMediaType(
+            f"{part.part}: {given!r} does not end in {_either(part.suffixes)}. {part.description.replace('`', '')}",
+            field=part.part,
+        )
+    if part.part is Part.CLASS_DEF:
+        _check_module(part, given, name)
+    return name
+
+
+def _check_module(part: UploadPart, given: str, name: str) -> None:
+    module = name.removesuffix(PurePosixPath(name).suffix)
+    # A pickle of the result names this module: what can't be imported by it can't be loaded either.
+    if not (module.isidentifier() and name in given) or keyword.iskeyword(module):
+        better = re.sub(r"\W", "_", module, flags=re.ASCII).strip("_") or "model"
+        better = f"{better}_" if keyword.iskeyword(better) else better if better.isidentifier() else f"model_{better}"
+        raise UnsupportedMediaType(
+            f"{part.part}: {given!r} can't be imported as a module. Rename it, e.g. to {better}.py.", field=part.part
+        )
+    if module in _TAKEN:
+        raise UnsupportedMediaType(
+            f"{part.part}: {given!r} would hide the module {module} that is installed. Rename it, e.g. to model.py.",
+            field=part.part,
+        )
+
+
+def _either(words: Sequence[str]) -> str:
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} or {words[-1]}"
