@@ -70,6 +70,8 @@ def document_loader(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, np
     return path.read_bytes(), images
 
 
+@pytest.mark.slow
+@pytest.mark.xdist_group("mnist")
 def test_the_documents_loader_gives_its_normalised_images(
     document_loader: tuple[bytes, np.ndarray], tmp_path: Path
 ) -> None:
@@ -82,6 +84,8 @@ def test_the_documents_loader_gives_its_normalised_images(
         assert (normalised - sample).abs().amax((1, 2)).min() < 1e-5
 
 
+@pytest.mark.slow
+@pytest.mark.xdist_group("mnist")
 def test_the_documents_loader_makes_input_size_unnecessary(
     document_loader: tuple[bytes, np.ndarray], tmp_path: Path
 ) -> None:

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -140,10 +140,16 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Outcome]:
     }
 
 
+def slow_group(test: Callable[..., None]) -> Callable[..., None]:
+    """The results take seconds to make, so one process makes them for all."""
+    return pytest.mark.slow(pytest.mark.xdist_group("torch results")(test))  # type: ignore[no-any-return]
+
+
 each_model = pytest.mark.parametrize("name", MODELS)
 each_pickled = pytest.mark.parametrize("name", [name for name in MODELS if name != "lambda"])
 
 
+@slow_group
 @each_pickled
 def test_the_pair_loads_with_the_users_file_alone(name: str, outcomes: dict[str, Outcome]) -> None:
     outcome = outcomes[name]
@@ -154,11 +160,13 @@ def test_the_pair_loads_with_the_users_file_alone(name: str, outcomes: dict[str,
     assert outcome.clean["info"]["summary"] == "the table"
 
 
+@slow_group
 @each_model
 def test_the_class_file_as_pruned_takes_the_state_dict(name: str, outcomes: dict[str, Outcome]) -> None:
     assert outcomes[name].clean["rebuilt"]["difference"] < 1e-6
 
 
+@slow_group
 @each_model
 def test_every_file_holds_the_pruned_sizes(name: str, outcomes: dict[str, Outcome]) -> None:
     outcome = outcomes[name]
@@ -169,6 +177,7 @@ def test_every_file_holds_the_pruned_sizes(name: str, outcomes: dict[str, Outcom
     assert {key: list(value.shape) for key, value in stored.items()} == shapes
 
 
+@slow_group
 @each_pickled
 def test_flags_and_modes_come_back_as_the_constructor_set_them(name: str, outcomes: dict[str, Outcome]) -> None:
     outcome = outcomes[name]
@@ -178,6 +187,7 @@ def test_flags_and_modes_come_back_as_the_constructor_set_them(name: str, outcom
     assert outcome.clean["rebuilt"]["flags"] == outcome.clean["pair"]["flags"]
 
 
+@slow_group
 def test_numbers_keep_their_type(outcomes: dict[str, Outcome]) -> None:
     stored = torch.load(outcomes["double"].artifacts["state_dict"], weights_only=True)
     assert {value.dtype for value in stored.values()} == {torch.float64}
@@ -193,11 +203,13 @@ def test_counters_of_batch_norm_stay(tmp_path: Path) -> None:
     assert pruned.module.state_dict()["norm.num_batches_tracked"].item() == 12_345
 
 
+@slow_group
 def test_a_shared_tensor_stays_shared(outcomes: dict[str, Outcome]) -> None:
     stored = torch.load(outcomes["tied"].artifacts["state_dict"], weights_only=True)
     assert stored["first.weight"].data_ptr() == stored["second.weight"].data_ptr()
 
 
+@slow_group
 def test_a_model_that_does_not_pickle_still_has_a_default_download(outcomes: dict[str, Outcome]) -> None:
     outcome = outcomes["lambda"]
     (note,) = outcome.source.notes
@@ -206,6 +218,7 @@ def test_a_model_that_does_not_pickle_still_has_a_default_download(outcomes: dic
     assert stored.keys() == outcome.pruned.state_dict().keys()
 
 
+@slow_group
 def test_a_main_part_meets_the_pruned_class(outcomes: dict[str, Outcome]) -> None:
     path = outcomes["factory"].artifacts["class_def"]
     done = subprocess.run([sys.executable, str(path)], capture_output=True, text=True, check=True, timeout=60)
@@ -213,6 +226,7 @@ def test_a_main_part_meets_the_pruned_class(outcomes: dict[str, Outcome]) -> Non
     assert "Conv2d(1, 8" not in done.stdout
 
 
+@slow_group
 def test_a_subclass_of_the_class_as_pruned_cuts_nothing(outcomes: dict[str, Outcome]) -> None:
     namespace: dict[str, Any] = {"__name__": "model_pruned"}
     text = outcomes["document"].artifacts["class_def"].read_text()
@@ -221,6 +235,7 @@ def test_a_subclass_of_the_class_as_pruned_cuts_nothing(outcomes: dict[str, Outc
     assert namespace["Wider"]().conv1.out_channels == 32
 
 
+@slow_group
 @each_model
 def test_the_onnx_file_gives_the_same_outputs_for_any_batch(name: str, outcomes: dict[str, Outcome]) -> None:
     outcome = outcomes[name]
@@ -328,7 +343,8 @@ def test_the_layers_of_the_document_are_named_in_order(tmp_path: Path) -> None:
     ]
 
 
-def test_what_the_class_file_prints_goes_nowhere_near_the_result(
+@pytest.mark.slow
+def test_a_result_reloads_and_what_its_class_file_prints_is_not_heard(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     model = Model(source="print('loud')\n" + NET, name="Net", input_size=(1, 28, 28), omit=("fc1", "fc2"))
