@@ -106,7 +106,7 @@ def loss_name(model):
 
 
 def rounded(value):
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
+    return f"{value:.6g}" if isinstance(value, (float, np.floating)) else str(value)
 
 
 class Commands:
