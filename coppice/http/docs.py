@@ -34,6 +34,9 @@ from coppice.http.parameters import parameters_of
 from coppice.http.parts import parts_of
 from coppice.records.request import Framework
 
+#: Where the files of the page are.
+ASSETS = "/docs/assets"
+
 _STATIC = Path(__file__).parent / "static"
 #: Swagger UI sets styles inline; all else comes as files of this host.
 _PAGE_POLICY = (
@@ -121,7 +124,7 @@ def add_docs(app: FastAPI) -> None:
             Route("/", lambda _http: RedirectResponse("/docs"), include_in_schema=False),
             Route("/docs", _page, include_in_schema=False),
             Route("/docs/", _page, include_in_schema=False),
-            Mount("/docs/assets", StaticFiles(directory=_STATIC)),
+            Mount(ASSETS, StaticFiles(directory=_STATIC)),
         ]
     )
     generated = app.openapi

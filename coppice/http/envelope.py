@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from coppice.errors import InternalError
 from coppice.http import answers
+from coppice.http.docs import ASSETS
 
 _LOG = logging.getLogger("coppice.http")
 
@@ -43,7 +44,8 @@ class Envelope:
                 started = True
                 headers = MutableHeaders(scope=message)
                 headers.update({**self._headers, REQUEST_ID: request_id})
-                headers.setdefault("Cache-Control", "no-store")
+                # Answers are about one client's jobs; the page's files are the same for all, and large.
+                headers.setdefault("Cache-Control", "no-cache" if scope["path"].startswith(ASSETS) else "no-store")
             await send(message)
 
         try:

@@ -18,6 +18,7 @@ import h5py
 import pytest
 from playwright.sync_api import Locator, Page, sync_playwright
 
+from coppice.jobs.keys import Keys
 from coppice.settings import Settings
 from tests.keras_h5 import DOCUMENTS_INPUT, DOCUMENTS_MODEL, sequential
 from tests.serving import DEADLINE_SECONDS, DONE, Service, serving
@@ -125,6 +126,22 @@ def test_a_model_is_sent_followed_and_downloaded_from_the_page(service: Service,
     others = {url for url in requested if urlsplit(url).netloc != own and urlsplit(url).scheme not in ("blob", "data")}
     assert not others
     assert not complaints
+
+
+def test_a_key_is_given_once_for_all_calls_of_the_page(page: Page, tmp_path: Path) -> None:
+    with serving(Settings(data_dir=tmp_path / "data", port=0, keys_required=True, workers=0)) as service:
+        client_id, secret = Keys(service.settings).create("ann")
+        page.goto(f"{service.url}/docs")
+        follow = opened(page, "status")
+        fill(follow, "txid", "1")
+        assert executed(follow)["code"] == "key_invalid"
+        page.locator("button.authorize").click()
+        for name, value in (("X-IBM-Client-Id", client_id), ("X-IBM-Client-Secret", secret)):
+            scheme = page.locator(".auth-container", has_text=name)
+            scheme.locator("input").fill(value)
+            scheme.locator("button.authorize").click()
+        page.locator("button.btn-done").first.click()
+        assert executed(follow)["code"] == "unknown_transaction"
 
 
 def test_both_files_of_a_pytorch_model_and_the_second_prefix(service: Service, page: Page, tmp_path: Path) -> None:

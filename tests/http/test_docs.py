@@ -69,6 +69,9 @@ def test_the_page_loads_from_this_host_only(settings: Settings, path: str) -> No
     for asset in assets:
         assert asset.startswith("/docs/assets/")
         assert client.get(asset).status_code == 200
+        # Asked for again, but not sent again.
+        again = client.get(asset, headers={"If-None-Match": client.get(asset).headers["etag"]})
+        assert (again.status_code, again.headers["cache-control"]) == (304, "no-cache")
 
 
 def test_the_root_leads_to_the_page(settings: Settings) -> None:

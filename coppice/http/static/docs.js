@@ -5,7 +5,6 @@ SwaggerUIBundle({
   deepLinking: true,
   displayRequestDuration: true,
   defaultModelsExpandDepth: 0,
-  persistAuthorization: true,
   tryItOutEnabled: true,
   // No badge of a validator on another host.
   validatorUrl: null,
