@@ -1,17 +1,18 @@
 """Find the largest cut that the oracle accepts.
 
-First everything that was asked. Where the pruned model fails (its code reshapes to a hard-coded number, say), the
-groups at fault are found by bisection and kept, each with what went wrong as the reason.
+First everything that was asked. Where the pruned model fails, the groups at fault are found by bisection and kept, each
+with what went wrong as the reason: first those without which the model does not even run (its code reshapes to a
+hard-coded number, say), by plain forward passes; then, among the rest, those that give other numbers.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from torch import nn
 
-from coppice.channels import Channels
 from coppice.errors import CoppiceError, ForwardFailed, VerificationFailed
 from coppice.records.plan import Plan
 from coppice.records.report import Check, Verification
@@ -20,6 +21,8 @@ from coppice.steps.make_plan import make_plan
 from coppice.steps.score import Scores
 from coppice.steps.verify import verify
 from coppice.tracing import Network, Traced, forward, training
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,72 +35,78 @@ class Cut:
     verification: Verification
 
 
-@dataclass(slots=True)
-class _Search:
-    attempt: Callable[[Sequence[int]], Cut]
-    best: Cut
-    refused: dict[int, str] = field(default_factory=dict)
-
-    def admit(self, candidates: Sequence[int]) -> None:
-        """Add the candidates to the best cut so far, halving them where they fail."""
-        try:
-            self.best = self.attempt([*self.best.groups, *candidates])
-        except (ForwardFailed, VerificationFailed) as e:
-            if len(candidates) == 1:
-                self.refused[candidates[0]] = _reason(e)
-                return
-            middle = len(candidates) // 2
-            self.admit(candidates[:middle])
-            self.admit(candidates[middle:])
-
-
 def largest_cut(
     network: Network, traced: Traced, scores: Scores, percent: float, candidates: Sequence[int]
 ) -> tuple[Cut, dict[int, str]]:
     """The largest verified cut of the candidate groups, and why each of the others had to stay whole."""
 
-    def attempt(chosen: Sequence[int]) -> Cut:
-        return _attempt(network, traced, scores, percent, sorted(chosen))
+    def plan_of(chosen: Sequence[int]) -> Plan:
+        return make_plan(traced.channels, scores, percent, chosen)
 
-    search = _Search(attempt, best=attempt([]))
-    search.admit(candidates)
-    return search.best, search.refused
+    def run(chosen: Sequence[int]) -> tuple[int, ...]:
+        _run(network, traced, plan_of(chosen))
+        return tuple(chosen)
+
+    def check(chosen: Sequence[int]) -> Cut:
+        return _check(network, traced, plan_of, sorted(chosen))
+
+    running = _Admission(run).of(candidates)
+    equal = _Admission(check).of(running.accepted)
+    return equal.result, running.refused | equal.refused
 
 
-def _attempt(network: Network, traced: Traced, scores: Scores, percent: float, chosen: Sequence[int]) -> Cut:
-    channels = traced.channels
-    plan = make_plan(channels, scores, percent, chosen)
+class _Admission(Generic[T]):
+    """The largest set that `attempt` does not refuse, found by halving; the last result is that of the whole set."""
+
+    def __init__(self, attempt: Callable[[Sequence[int]], T]) -> None:
+        self._attempt = attempt
+        self.result = attempt([])
+        self.accepted: list[int] = []
+        self.refused: dict[int, str] = {}
+
+    def of(self, candidates: Sequence[int]) -> _Admission[T]:
+        if not candidates:
+            return self
+        try:
+            self.result = self._attempt([*self.accepted, *candidates])
+        except (ForwardFailed, VerificationFailed) as e:
+            if len(candidates) == 1:
+                self.refused[candidates[0]] = _reason(e)
+                return self
+            middle = len(candidates) // 2
+            return self.of(candidates[:middle]).of(candidates[middle:])
+        self.accepted += candidates
+        return self
+
+
+def _run(network: Network, traced: Traced, plan: Plan) -> None:
+    """Raise ForwardFailed unless the cut model runs wherever the whole one does: evaluation, and training too."""
+    if not plan:
+        return
     pruned = apply(network.module, plan)
-    forward(pruned, network.inputs)  # cuts that do not even run are told apart before the oracle's costlier passes
-    verification = _verified(network, channels, scores, percent, chosen, plan, pruned)
+    forward(pruned, network.inputs)
     if traced.trains:
         with training(pruned):
             forward(pruned, network.inputs)
-    return Cut(module=pruned, plan=plan, groups=tuple(chosen), verification=verification)
 
 
-def _verified(
-    network: Network,
-    channels: Channels,
-    scores: Scores,
-    percent: float,
-    chosen: Sequence[int],
-    plan: Plan,
-    pruned: nn.Module,
-) -> Verification:
-    mixing = [number for number in chosen if channels.groups[number].mixes]
+def _check(network: Network, traced: Traced, plan_of: Callable[[Sequence[int]], Plan], chosen: Sequence[int]) -> Cut:
+    plan, groups = plan_of(chosen), traced.channels.groups
+    pruned = apply(network.module, plan)
+    mixing = [number for number in chosen if groups[number].mixes]
     if not mixing:
-        return verify(network, pruned, plan, exact=True)
-    alone = make_plan(channels, scores, percent, [number for number in chosen if number not in mixing])
-    exact = verify(network, apply(network.module, alone), alone, exact=True)
-    loose = verify(network, pruned, plan, exact=False)
-    reasons = tuple(dict.fromkeys(channels.groups[number].mixes or "" for number in mixing))
-    covered = f"{len(chosen) - len(mixing)} of {len(chosen)} groups were verified exactly"
-    if exact.check is Check.EXACT:
-        covered += f" (largest relative difference {exact.max_relative_difference:.1e})"
-    return loose.model_copy(
-        update={"notes": (*loose.notes, f"{covered}; for the others equality can't hold", *reasons)}
-    )
+        verification = verify(network, pruned, plan, exact=True)
+    else:
+        alone = plan_of([number for number in chosen if number not in mixing])
+        exact = verify(network, apply(network.module, alone), alone, exact=True)
+        covered = f"{len(chosen) - len(mixing)} of {len(chosen)} groups were verified exactly"
+        if exact.check is Check.EXACT:
+            covered += f" (largest relative difference {exact.max_relative_difference:.1e})"
+        reasons = dict.fromkeys(groups[number].mixes or "" for number in mixing)
+        verification = verify(network, pruned, plan, exact=False).model_copy(
+            update={"notes": (f"{covered}; for the others equality can't hold", *reasons)}
+        )
+    return Cut(module=pruned, plan=plan, groups=tuple(chosen), verification=verification)
 
 
 def _reason(error: CoppiceError) -> str:
