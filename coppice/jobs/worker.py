@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import shutil
 import signal
 import sys
 from collections.abc import Callable
@@ -25,6 +24,7 @@ from coppice.jobs.database import open_database
 from coppice.jobs.locks import hold
 from coppice.jobs.queue import Queue, work
 from coppice.jobs.sweep import sweep_expired
+from coppice.sandbox import remove
 from coppice.settings import Settings, load
 from coppice.storage import Storage
 
@@ -44,7 +44,8 @@ def run(settings: Settings, open_runner: Callable[[Path], Runner], *, slot: int 
     folder = settings.data_dir.absolute() / "work" / str(slot)
     # An orphan of the same slot would run the same jobs, so the slot is held for as long as the process lives.
     with hold(folder.with_suffix(".lock"), f"worker slot {slot}"):
-        shutil.rmtree(folder, ignore_errors=True)
+        # What a killed worker left may hold a job's own folders, which can be deeper than `shutil.rmtree` goes.
+        remove(folder)
         folder.mkdir()
         asyncio.run(_work(settings, open_runner, slot, folder))
     raise AssertionError("a worker ends in _work")

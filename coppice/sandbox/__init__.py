@@ -3,13 +3,15 @@
     open_runner   tries the isolation that the settings ask for, and opens it
     Runner        runs one job after another, or several at a time
     Limits        what one job may use
+    remove        removes a folder that a job could write to
     describe      what isolates jobs on this machine, and why
 
 Not here: what a job does (`coppice.child`), where its files come from and go to (`coppice.jobs`).
 """
 
+from coppice.sandbox.box import remove
 from coppice.sandbox.limits import Limits
 from coppice.sandbox.opening import describe, open_runner
 from coppice.sandbox.runner import Runner
 
-__all__ = ["Limits", "Runner", "describe", "open_runner"]
+__all__ = ["Limits", "Runner", "describe", "open_runner", "remove"]

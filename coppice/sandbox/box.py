@@ -77,7 +77,9 @@ def open_box(walls: Walls, command: Command, scratch: Path) -> Box:
 
 
 def remove(folder: Path) -> None:
-    """Remove a folder that a job could write to, whatever it made of it."""
+    """Remove a folder that a job could write to, whatever it made of it; none is fine too."""
+    if not folder.exists():
+        return
     try:
         shutil.rmtree(folder)
     except (OSError, RecursionError):
