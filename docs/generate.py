@@ -1,10 +1,12 @@
-"""The reference, written from the code: `make reference`. A test holds docs/reference/ to it.
+"""The reference, written from the code: `make reference`. Tests hold the files to it.
 
-One function a page; a page is a string. Nothing is written by hand here but the sentence on top of each page.
+One function a page; a page is a string. Nothing is written by hand here but the sentence on top of each page. The tree
+in ARCHITECTURE.md is made here, too: a file's line is the first sentence of its own docstring.
 """
 
 from __future__ import annotations
 
+import ast
 import inspect
 from collections import defaultdict
 from collections.abc import Callable, Iterable
@@ -18,9 +20,18 @@ from coppice.cli.app import app
 from coppice.cli.serve import flag
 from coppice.criteria import CRITERIA
 from coppice.formats import OPENERS
+from coppice.http.parameters import parameters_of
+from coppice.http.parts import parts_of
+from coppice.http.routes import ADDRESSES, Calls
+from coppice.records.request import Framework
 from coppice.settings import Settings
+from docs import picture
 
-FOLDER = Path(__file__).parent / "reference"
+ROOT = Path(__file__).resolve().parent.parent
+FOLDER = ROOT / "docs" / "reference"
+ARCHITECTURE = ROOT / "ARCHITECTURE.md"
+#: Around the tree in ARCHITECTURE.md.
+TREE_BEGINS, TREE_ENDS = "<!-- tree: made by docs/generate.py -->\n", "<!-- end of tree -->\n"
 
 
 def first_line(thing: object) -> str:
@@ -107,6 +118,69 @@ def command_page() -> str:
     return get_docs_for_click(obj=command, ctx=typer.Context(command), name="coppice").strip() + "\n"
 
 
+def calls_page() -> str:
+    parts = ["# HTTP calls\n\nUnder `/api` and under `/edgeai/run/api`; a running service describes them at `/docs`.\n"]
+    frameworks = {f"{framework.value}_prune": framework for framework in Framework}
+    for name, (method, address) in ADDRESSES.items():
+        parts.append(f"## `{method} {address}`\n\n{first_line(getattr(Calls, name))}\n")
+        if name in frameworks:
+            parts.append(_inputs(frameworks[name]))
+    return "\n".join(parts)
+
+
+def _inputs(framework: Framework) -> str:
+    parameters = (
+        (
+            _names(parameter.name, parameter.aliases),
+            "parameter",
+            _needed(parameter.missing is not None),
+            parameter.description,
+        )
+        for parameter in parameters_of(framework)
+    )
+    files = (
+        (_names(part.part.value, part.aliases), "file", _needed(part.required), part.description)
+        for part in parts_of(framework)
+    )
+    return table(("name", "kind", "", "what it is"), (*parameters, *files))
+
+
+def _names(name: str, aliases: Iterable[str]) -> str:
+    return ", ".join(f"`{spelling}`" for spelling in (name, *aliases))
+
+
+def _needed(required: bool) -> str:
+    return "required" if required else "optional"
+
+
+def tree() -> str:
+    """The files of coppice/, each with the first sentence of its docstring."""
+    lines = ["```", *_listed(ROOT / "coppice", 0), "```"]
+    return "\n".join(lines) + "\n"
+
+
+def _listed(folder: Path, depth: int) -> Iterable[str]:
+    yield _line(f"{folder.name}/", depth, folder / "__init__.py")
+    for path in sorted(folder.glob("*.py")):
+        if path.name != "__init__.py":
+            yield _line(path.name, depth + 1, path)
+    for child in sorted(folder.iterdir()):
+        if (child / "__init__.py").exists():
+            yield from _listed(child, depth + 1)
+
+
+def _line(name: str, depth: int, source: Path) -> str:
+    docstring = ast.get_docstring(ast.parse(source.read_text())) or ""
+    sentence = " ".join(docstring.partition("\n\n")[0].split())
+    return f"{'  ' * depth + name:<32}{sentence}"
+
+
+def with_tree(text: str) -> str:
+    """ARCHITECTURE.md with its tree made anew."""
+    before, _, rest = text.partition(TREE_BEGINS)
+    return before + TREE_BEGINS + tree() + TREE_ENDS + rest.partition(TREE_ENDS)[2]
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "settings.md": settings_page,
     "errors.md": errors_page,
@@ -115,17 +189,20 @@ PAGES: dict[str, Callable[[], str]] = {
     "keras-layers.md": layers_page,
     "formats.md": formats_page,
     "command-line.md": command_page,
+    "http.md": calls_page,
 }
 
 
 def main() -> None:
-    """Write every page, and remove what is no page any more."""
+    """Write every page, the tree and the picture; remove what is no page any more."""
     FOLDER.mkdir(exist_ok=True)
     for path in FOLDER.glob("*.md"):
         if path.name not in PAGES:
             path.unlink()
     for name, page in PAGES.items():
         (FOLDER / name).write_text(page())
+    ARCHITECTURE.write_text(with_tree(ARCHITECTURE.read_text()))
+    picture.FILE.write_text(picture.picture())
 
 
 if __name__ == "__main__":

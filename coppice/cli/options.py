@@ -37,6 +37,9 @@ Json = Annotated[bool, typer.Option("--json", help="print one JSON document, als
 KINDS: dict[str, tuple[Framework, Part]] = {
     ".pth": (Framework.PYTORCH, Part.WEIGHTS),
     ".pt": (Framework.PYTORCH, Part.WEIGHTS),
+    ".bin": (Framework.PYTORCH, Part.WEIGHTS),
+    ".ckpt": (Framework.PYTORCH, Part.WEIGHTS),
+    ".pkl": (Framework.PYTORCH, Part.WEIGHTS),
     ".safetensors": (Framework.PYTORCH, Part.WEIGHTS),
     ".h5": (Framework.KERAS, Part.MODEL),
     ".hdf5": (Framework.KERAS, Part.MODEL),

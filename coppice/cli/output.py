@@ -6,11 +6,12 @@ Results go to standard output, everything else to standard error, so that `--jso
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 
 import typer
 from pydantic import BaseModel
+from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
@@ -59,7 +60,7 @@ def progress_bar() -> Iterator[Callable[[Progress], None]]:
 def print_report(report: Report, written: str) -> None:
     """What was cut, what was not and why, and what it won."""
     console = Console()
-    console.print(_groups(report.groups))
+    console.print(_groups(report.groups, "pruned", "removed"))
     _print_frozen(console, report.frozen)
     console.print(_costs(report.before, report.after))
     _print_notes(console, (*report.notes, *report.verification.notes))
@@ -70,15 +71,20 @@ def print_report(report: Report, written: str) -> None:
 def print_inspection(inspection: Inspection) -> None:
     """What could be cut, and what can't and why."""
     console = Console()
-    console.print(_groups(inspection.groups))
+    console.print(_groups(inspection.groups, "can be pruned", "would go"))
     _print_frozen(console, inspection.frozen)
     _print_notes(console, inspection.notes)
 
 
-def _groups(groups: tuple[GroupReport, ...]) -> Table:
-    table = Table("group", "layers", "channels", "removed", "why not more", title="can be pruned", title_justify="left")
-    for name in ("channels", "removed"):
-        table.columns[[str(column.header) for column in table.columns].index(name)].justify = "right"
+def _table(title: str, *columns: str, numbers: Collection[str]) -> Table:
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, title_style="bold")
+    for column in columns:
+        table.add_column(column, justify="right" if column in numbers else "left")
+    return table
+
+
+def _groups(groups: tuple[GroupReport, ...], title: str, removed: str) -> Table:
+    table = _table(title, "group", "layers", "channels", removed, "why not more", numbers=("channels", removed))
     for group in groups:
         layers = ", ".join(group.layers)
         table.add_row(
@@ -90,16 +96,14 @@ def _groups(groups: tuple[GroupReport, ...]) -> Table:
 def _print_frozen(console: Console, frozen: tuple[FrozenReport, ...]) -> None:
     if not frozen:
         return
-    table = Table("layers", "channels", "reason", title="stays whole", title_justify="left")
+    table = _table("stays whole", "layers", "channels", "reason", numbers=("channels",))
     for entry in frozen:
         table.add_row(escape(", ".join(entry.layers)), str(entry.channels), escape(entry.reason))
     console.print(table)
 
 
 def _costs(before: Cost, after: Cost) -> Table:
-    table = Table("", "before", "after", "kept", title="cost", title_justify="left")
-    for column in table.columns[1:]:
-        column.justify = "right"
+    table = _table("cost", "", "before", "after", "kept", numbers=("before", "after", "kept"))
     for label, old, new in (
         ("parameters", before.parameters, after.parameters),
         ("bytes", before.bytes, after.bytes),

@@ -32,6 +32,8 @@ def main() -> None:
     for job in JOBS:
         with console.status(f"training the model of the document: {job.title}"):
             folders.append(job.trained(CACHE, DATA))
+        for old in folders[-1].glob("tmp*"):  # results of earlier runs
+            old.unlink()
     with tempfile.TemporaryDirectory(prefix="coppice-demo-") as scratch:
         with service(Path(scratch) / "service", sys.argv[1:]) as url:
             results = _through_the_service(url, folders)
