@@ -44,17 +44,18 @@ def open_guarded(path: Path, name: str) -> Iterator[h5py.File]:
     except OSError as e:
         raise TruncatedFile(f"{name}: is HDF5 but damaged or cut off: {_first_line(e)}. Upload it again.") from e
     with file:
-        try:
+        with damage_reported(name):
             _Walk(name).group(file, depth=0)
-        except (OSError, RuntimeError, KeyError) as e:
-            raise TruncatedFile(f"{name}: is HDF5 but damaged inside: {_first_line(e)}. Upload it again.") from e
         yield file
 
 
-def is_hdf5(path: Path) -> bool:
-    """Whether the file begins as HDF5 does."""
-    with path.open("rb") as stream:
-        return stream.read(len(SIGNATURE)) == SIGNATURE
+@contextmanager
+def damage_reported(name: str) -> Iterator[None]:
+    """Call it damage, whatever h5py raises on it: a flipped bit may turn up as any of these."""
+    try:
+        yield
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError) as e:
+        raise TruncatedFile(f"{name}: is HDF5 but damaged inside: {_first_line(e)}. Upload it again.") from e
 
 
 def check_signature(path: Path, name: str) -> None:
@@ -88,7 +89,7 @@ class _Walk:
         if depth > _MAX_DEPTH:
             raise self.refuse("is nested too deeply", where[:100])
         if not self._first_visit(group):
-            return
+            raise self.refuse("is reached twice, as in a circle", where[:100])
         self._attributes(group, where)
         for key in group:
             link = group.get(key, getlink=True)

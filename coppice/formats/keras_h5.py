@@ -16,7 +16,7 @@ import numpy as np
 
 from coppice.errors import BadUpload, HostileFile, TruncatedFile, UnknownFormat, WeightsOnly
 from coppice.formats.hdf5_copy import Edits, copy_edited
-from coppice.formats.hdf5_guard import open_guarded
+from coppice.formats.hdf5_guard import damage_reported, open_guarded
 from coppice.formats.keras_file import Array, KerasFile, StoredArray, StoredLayer
 from coppice.keras_layers import Dialect
 from coppice.keras_layers.configuration import class_name, is_model, named_entries
@@ -34,7 +34,7 @@ OPTIMIZER_DROPPED = (
 
 def read(path: Path, name: str) -> KerasFile:
     """Read the model; `name` is what the user called the file."""
-    with open_guarded(path, name) as file:
+    with open_guarded(path, name) as file, damage_reported(name):
         config = _config(file, name)
         layers = tuple(
             StoredLayer(

@@ -19,7 +19,7 @@ import numpy as np
 
 from coppice.errors import HostileFile, TruncatedFile
 from coppice.formats.hdf5_copy import Edits, copy_edited
-from coppice.formats.hdf5_guard import open_guarded
+from coppice.formats.hdf5_guard import damage_reported, open_guarded
 from coppice.formats.keras_file import KerasFile, LayerPath, StoredArray, StoredLayer
 from coppice.formats.keras_h5 import OPTIMIZER_DROPPED, parsed_config
 from coppice.formats.zip_guard import Archive, open_zip
@@ -37,7 +37,7 @@ def read(path: Path, name: str) -> KerasFile:
     """Read the model; `name` is what the user called the file."""
     with open_zip(path, name=name) as archive, tempfile.TemporaryDirectory() as folder:
         config, dialect = _described(archive, name)
-        with open_guarded(_unpacked(archive, Path(folder)), f"{name}/{_ARRAYS}") as arrays:
+        with open_guarded(_unpacked(archive, Path(folder)), f"{name}/{_ARRAYS}") as arrays, damage_reported(name):
             layers = tuple(
                 StoredLayer(path=layer, arrays=tuple(_arrays(group))) for layer, group in _groups(config, arrays, ())
             )
