@@ -13,6 +13,9 @@ import layer_zoo
 import numpy as np
 import zoo
 
+#: The others are compiled as the documents do it. Each kind keeps its state in variables of its own.
+OPTIMIZERS = {"concatenated": ("Adam", {}), "separable": ("RMSprop", {"centered": True})}
+
 
 def open_keras():
     """The framework of this environment and its version."""
@@ -121,10 +124,12 @@ class Commands:
     def build(self, model, file):
         """Train a model for a moment and save it; a name without suffix is a SavedModel."""
         built = zoo.build(self.keras, model)
-        optimizer = self.keras.optimizers.SGD(learning_rate=0.001, momentum=0.9)
+        kind, settings = OPTIMIZERS.get(model, ("SGD", {"momentum": 0.9}))
+        optimizer = getattr(self.keras.optimizers, kind)(learning_rate=0.001, **settings)
         loss = "categorical_crossentropy" if model == "documents" else "mean_squared_error"
         built.compile(optimizer=optimizer, loss=loss, metrics=["accuracy"])
         train(built)
+        zoo.tell_apart(built)
         built.save(file)
         return {"parameters": built.count_params(), "inputs": input_shapes(built)}
 

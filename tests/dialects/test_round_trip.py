@@ -13,8 +13,8 @@ pytestmark = [pytest.mark.dialects, pytest.mark.slow]
 
 SMALL = ("documents", "residual", "concatenated", "separable", "transposed", "nested", "shared", "slashes")
 APPLICATIONS = ("mobilenet", "mobilenet_v2", "resnet50", "densenet121", "vgg16", "xception", "inception_v3")
-#: float32 through tens of layers, summed in another order.
-TOLERANCE = 1e-5
+#: float32 through as many as 120 layers, summed in another order: 1.4e-5 was seen. A wrong channel gives 1e-2 and more.
+TOLERANCE = 1e-4
 
 
 def writes(dialect: Dialect, model: str) -> bool:

@@ -31,7 +31,8 @@ def residual(keras):
     """Two blocks that share one sum: every layer on the sum must lose the same channels."""
     layers = keras.layers
     image = keras.Input((12, 12, 3))
-    stem = layers.Conv2D(16, 3, padding="same", activation="relu", name="stem")(image)
+    decay = keras.regularizers.l2(1e-4)
+    stem = layers.Conv2D(16, 3, padding="same", activation="relu", kernel_regularizer=decay, name="stem")(image)
     x = layers.Conv2D(24, 3, padding="same", use_bias=False)(stem)
     x = layers.BatchNormalization()(x)
     x = layers.LeakyReLU()(x)
@@ -52,7 +53,9 @@ def concatenated(keras):
     x = layers.Concatenate()([narrow, wide, pooled])
     x = layers.BatchNormalization()(x)
     x = layers.Conv2D(12, 3, strides=2, padding="same", activation="relu")(x)
-    return keras.Model(image, layers.Dense(5)(layers.Flatten()(layers.Dropout(0.2)(x))))
+    x = layers.Dense(18)(layers.Flatten()(layers.Dropout(0.2)(x)))
+    x = layers.PReLU()(layers.BatchNormalization()(layers.GaussianNoise(0.1)(x)))
+    return keras.Model(image, layers.Dense(5)(x))
 
 
 def separable(keras):
@@ -178,6 +181,12 @@ def build(keras, name, seed=0):
     numbers = np.random.RandomState(seed)
     model.set_weights([distinct(numbers, weight) for weight in model.get_weights()])
     return model
+
+
+def tell_apart(model, seed=1):
+    """Give every vector values that are all different again: training may have made two of a thousand alike."""
+    numbers = np.random.RandomState(seed)
+    model.set_weights([distinct(numbers, one) if one.ndim < 2 else one for one in model.get_weights()])
 
 
 def distinct(numbers, weight):
