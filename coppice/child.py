@@ -17,7 +17,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TextIO
 
-from coppice.errors import CoppiceError, ForwardFailed, InternalError, OutOfMemory
+from coppice.errors import BadUpload, CoppiceError, ForwardFailed, InternalError, OutOfMemory
 from coppice.records.report import Failure, Progress, Report
 from coppice.records.request import Part, Request
 
@@ -95,11 +95,18 @@ def _fail(folder: Path, error: BaseException) -> int:
     if isinstance(known, InternalError):
         traceback.print_exception(error)  # for the operator; the user is told what concerns the user
     field = None if known.field is None else known.field[:MAX_FIELD]
-    failure = Failure(code=known.code, message=known.message[:MAX_MESSAGE], field=field)
+    failure = Failure(
+        code=known.code, message=_encodable(known.message)[:MAX_MESSAGE], field=field and _encodable(field)
+    )
     out = folder / "out"
     out.mkdir(exist_ok=True)
     (out / "failure.json").write_text(failure.model_dump_json())
     return known.exit_code
+
+
+def _encodable(text: str) -> str:
+    """The text without halves of characters, which a user's names and messages may hold and no file takes."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def _as_known(folder: Path, error: BaseException) -> CoppiceError:
@@ -112,6 +119,8 @@ def _as_known(folder: Path, error: BaseException) -> CoppiceError:
     for file in (folder / "in" / Part.CLASS_DEF).glob("*"):
         if is_users_fault(error, file):
             return ForwardFailed(f"The model's code failed:\n{user_traceback(error, file)}", field=Part.CLASS_DEF)
+    if "surrogates not allowed" in str(error):  # of Python's text encoders, and of pydantic
+        return BadUpload("A name in the model holds half a character, which no file can. Rename the layer.")
     return InternalError(f"Something of Coppice failed, not of the model: {last_line(error)}")
 
 

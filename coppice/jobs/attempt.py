@@ -131,7 +131,7 @@ async def _bring_files(storage: Storage, row: JobRow, folder: Path) -> None:
 
 
 async def _publish(tools: Tools, row: JobRow, report: Report, out: Path) -> None:
-    limit = tools.settings.job_output_bytes
+    limit, filename = tools.settings.job_output_bytes, download_name(report.artifacts)
     artifacts = await store_results(
         tools.storage, row.txid, row.attempts, artifacts=report.artifacts, out=out, limit=limit
     )
@@ -144,7 +144,7 @@ async def _publish(tools: Tools, row: JobRow, report: Report, out: Path) -> None
                 row.attempts,
                 finished=datetime.now(UTC),
                 summary=report.summary,
-                filename=download_name(report.artifacts),
+                filename=filename,
                 artifacts=artifacts,
             )
         if not published:  # cancelled at the last moment

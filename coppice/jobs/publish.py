@@ -39,7 +39,10 @@ async def store_results(
 
 
 def download_name(artifacts: tuple[Artifact, ...]) -> str:
-    """The name that the documents show for a result: `tmpqpj73q22.pt`, with the suffix of the model."""
+    """The name that the documents show for a result: `tmpqpj73q22.pt`, with the suffix of the model.
+
+    Raises JobCrashed where there is no model: the report was written next to the user's code.
+    """
     letters = "".join(secrets.choice(string.ascii_lowercase + string.digits) for _ in range(8))
     files = {artifact.name: artifact.file for artifact in artifacts}
     return f"tmp{letters}{PurePath(files['model']).suffix}"

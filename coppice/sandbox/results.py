@@ -27,6 +27,7 @@ from coppice.errors import (
 )
 from coppice.records.report import Failure, Report
 from coppice.records.request import Request
+from coppice.sandbox.words import printable
 
 REPORT, FAILURE = "report.json", "failure.json"
 
@@ -37,6 +38,9 @@ REPORT_BYTES = 16 * 1024 * 1024
 FAILURE_BYTES = 128 * 1024
 
 MAX_ARTIFACTS = 32
+
+#: The table of a thousand layers has 70,000; it is kept in the database and sent at every question for the status.
+SUMMARY_CHARACTERS = 1024 * 1024
 
 #: Sent as a header later on: only plain types, and none that a browser would run.
 MEDIA_TYPE: Final = re.compile(r"(application|text)/(?!.*(html|xml|script))[a-z0-9.+-]{1,80}")
@@ -58,6 +62,8 @@ def collect(out: Path, destination: Path, *, request: Request, limit: int) -> Re
     files = [artifact.file for artifact in report.artifacts]
     if len(set(names)) != len(names) or len(set(files)) != len(files) or len(names) > MAX_ARTIFACTS:
         raise InvalidResult(f"the report lists {len(names)} artifacts, too many or two alike")
+    if len(report.summary) > SUMMARY_CHARACTERS:
+        raise InvalidResult(f"the report's summary has {len(report.summary):,} characters")
     left = limit
     for artifact in report.artifacts:
         if MEDIA_TYPE.fullmatch(artifact.media_type) is None:
@@ -86,7 +92,7 @@ def failure(out: Path, *, status: int) -> CoppiceError | None:
         return None
     if not (issubclass(kind, FAILURES) or kind is InternalError):
         return None
-    return kind(said.message, field=said.field)
+    return kind(printable(said.message), field=said.field and printable(said.field))
 
 
 def largest_file(out: Path) -> int:

@@ -18,8 +18,9 @@ from coppice.sandbox.box import REQUEST, Box, Command, Walls, open_box
 from coppice.sandbox.conversation import Facts, NotReady, converse
 from coppice.sandbox.limits import Limits
 from coppice.sandbox.results import InvalidResult, collect
-from coppice.sandbox.verdict import Ending, invalid, printable, verdict
+from coppice.sandbox.verdict import Ending, invalid, verdict
 from coppice.sandbox.view import OUT
+from coppice.sandbox.words import quoted
 
 _log = logging.getLogger(__name__)
 
@@ -92,7 +93,7 @@ class BoxRunner:
         error = verdict(ending)
         if isinstance(error, InternalError | JobCrashed):
             # The user is told what concerns the user; the operator wants to see the rest.
-            _log.warning("%s\n%s", error.message, printable(facts.stderr))
+            _log.warning("%s\n%s", error.code, quoted(f"{error.message}\n{facts.stderr}"))
         if error is not None:
             raise error
         try:

@@ -7,9 +7,7 @@ and can harm nobody but the job.
 from __future__ import annotations
 
 import os
-import re
 import signal
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,13 +15,11 @@ from typing import Final
 
 from coppice.errors import CoppiceError, DiskLimit, JobCrashed, OutOfMemory, TimeLimit
 from coppice.sandbox import results
-from coppice.sandbox.conversation import Facts, Stop
+from coppice.sandbox.conversation import DISK_ENTRIES, Facts, Stop
 from coppice.sandbox.limits import Limits
+from coppice.sandbox.words import last_words
 
 MIB = 1024 * 1024
-
-#: Lines and characters of standard error that a message repeats; the end says what went wrong.
-SHOWN_LINES, SHOWN_CHARACTERS = 12, 2000
 
 #: Signals of a process that was ended by its own fault.
 FAULTS: Final = {
@@ -70,7 +66,7 @@ def _wall_clock(ending: Ending) -> CoppiceError | None:
 
 def _disk(ending: Ending) -> CoppiceError | None:
     if ending.facts.stopped is Stop.DISK:
-        limit = f"{ending.limits.result_bytes // MIB:,} MiB of files in all"
+        limit = f"{ending.limits.result_bytes // MIB:,} MiB or {DISK_ENTRIES:,} files in all"
     elif ending.facts.status == -signal.SIGXFSZ or results.largest_file(ending.out) >= ending.limits.output_bytes:
         limit = f"{ending.limits.output_bytes // MIB:,} MiB in one file"
     else:
@@ -141,16 +137,6 @@ QUESTIONS: Final[tuple[Callable[[Ending], CoppiceError | None], ...]] = (
 )
 
 
-def printable(text: str) -> str:
-    """The text without what could move a terminal's cursor or end a string early."""
-    return re.sub(r"[^\n\t\x20-\x7e\xa0-\uffff]", "", text)
-
-
 def _last_words(ending: Ending) -> str:
-    """The end of standard error, without control characters and without this machine's paths."""
-    text = ending.facts.stderr
-    for folder in (str(ending.box), sys.prefix, sys.base_prefix):
-        text = text.replace(folder + os.sep, "").replace(folder, "")
-    lines = [line for line in printable(text).splitlines() if line.strip()][-SHOWN_LINES:]
-    shown = "\n".join(lines)[-SHOWN_CHARACTERS:]
+    shown = last_words(ending.facts.stderr, ending.box)
     return f" Its last words:\n{shown}" if shown else ""
