@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from coppice.errors import BadUpload, CoppiceError, UnsupportedLayer
+from coppice.errors import BadUpload, CoppiceError, HostileFile, UnsupportedLayer
 from coppice.formats.keras_file import Array, KerasFile, StoredArray, StoredLayer
 from coppice.keras_layers import Generation, KerasNetwork
 from coppice.keras_layers.binding import LayerPath, Place
@@ -18,6 +18,9 @@ from coppice.keras_layers.examples import OPEN_SIZES, example_inputs
 from coppice.keras_layers.network import build
 from coppice.keras_layers.resizing import remember_built_shapes
 from coppice.tracing.network import Layer, Network
+
+#: What torch and plain Python raise on numbers and structures that make no sense.
+_UNREADABLE = (RuntimeError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +55,12 @@ def open_model(file: KerasFile, *, seed: int = 0) -> OpenModel:
             "Sequential or functional model and save it again."
         )
     shelf = {layer.path: [(array.name, array.value) for array in layer.arrays] for layer in file.layers}
-    module, origins = build(entry, shelf, file.dialect)
+    try:
+        module, origins = build(entry, shelf, file.dialect)
+    except RecursionError as e:
+        raise HostileFile("the model's configuration nests models beyond reason.") from e
+    except _UNREADABLE as e:
+        raise BadUpload(f"the model's configuration can't be read: {type(e).__name__}: {str(e)[:200]}.") from e
     inputs = _run_once(module, seed)
     return OpenModel(
         file=file,
@@ -86,12 +94,12 @@ def _run_once(module: KerasNetwork, seed: int) -> tuple[Tensor, ...]:
     failure: Exception | None = None
     try:
         for size in OPEN_SIZES:
-            inputs = example_inputs(module, seed=seed, open_size=size)
             try:
+                inputs = example_inputs(module, seed=seed, open_size=size)
                 remember_built_shapes(module, inputs)
             except CoppiceError:
                 raise
-            except (RuntimeError, ValueError, IndexError, KeyError, TypeError) as e:
+            except _UNREADABLE as e:
                 if "allocate memory" in str(e):
                     raise
                 failure = failure or e

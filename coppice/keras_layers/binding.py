@@ -90,8 +90,9 @@ def _placed(
     slots: list[Slot], path: LayerPath, arrays: Sequence[NamedArray], entry: Entry
 ) -> Iterator[tuple[LayerPath, str, Place]]:
     if not is_model(entry) and not slots:  # an unknown layer: its arrays ride along under their own names
-        for position, (name, _) in enumerate(arrays):
-            yield path, f"array_{position}_{_last_part(name)}", (path, position)
+        for position, (name, array) in enumerate(arrays):
+            if array.dtype.kind in "fiub":  # a vocabulary of texts is no tensor, and stays in the file as it is
+                yield path, f"array_{position}_{_last_part(name)}", (path, position)
         return
     if len(slots) == len(arrays) and all(
         _agree(slot.variable, name) for slot, (name, _) in zip(slots, arrays, strict=True)

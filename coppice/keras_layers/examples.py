@@ -33,6 +33,7 @@ OPEN_SIZES = (64, 128, 224, 320)
 def example_inputs(network: KerasNetwork, *, seed: int, open_size: int) -> tuple[Tensor, ...]:
     """One random batch per input, in the order of the model's inputs; `open_size` fills axes declared as None."""
     generator = torch.Generator().manual_seed(seed)
+    floating = next((p.dtype for p in network.parameters() if p.is_floating_point()), torch.float32)
     inputs = []
     for ref in network.graph.inputs:
         shape = [open_size if size is None else size for size in _declared(network, ref)[1:]]
@@ -44,7 +45,7 @@ def example_inputs(network: KerasNetwork, *, seed: int, open_size: int) -> tuple
             )
         indices = min(_vocabularies(network, ref), default=None)
         if indices is None:
-            inputs.append(torch.rand((_BATCH, *shape), generator=generator))
+            inputs.append(torch.rand((_BATCH, *shape), generator=generator, dtype=floating))
         else:
             inputs.append(torch.randint(0, indices, (_BATCH, *shape), generator=generator))
     return tuple(inputs)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from coppice.keras_layers.activation import unknown_activation
@@ -146,10 +147,11 @@ def _leaf(entry: Entry, places: Mapping[str, Place], shelf: Shelf, dialect: Dial
     return KerasLayer(name=name, entry=entry, row=row, arrays=arrays, dialect=dialect)
 
 
-def _tensor(array: Any) -> Tensor:
-    """A copy of the array; half precision is computed in single, as Keras' own mixed policies keep it."""
-    tensor = torch.tensor(array)
-    return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
+def _tensor(array: NDArray[Any]) -> Tensor:
+    """The array's own memory as a tensor; half precision is computed in single, as Keras' mixed policies keep it."""
+    native = array.astype(array.dtype.newbyteorder("="), copy=False)
+    tensor = torch.from_numpy(native if native.flags.writeable else native.copy())
+    return tensor.float() if tensor.dtype is torch.float16 else tensor
 
 
 def _called_for_inference(graph: Graph) -> set[str]:

@@ -77,9 +77,9 @@ def test_hard_sigmoid_is_the_one_of_the_dialect(version: str, at_one: float) -> 
     np.testing.assert_allclose(computed(module, x), [[0.0, at_one, 1.0]], atol=1e-6)
 
 
-@pytest.mark.parametrize("key", ["alpha", "negative_slope"])
-def test_a_leaky_slope_has_two_names(key: str) -> None:
-    module = network("LeakyReLU", (2,), **{key: 0.25})
+@pytest.mark.parametrize("config", [{"alpha": 0.25}, {"negative_slope": 0.25}])
+def test_a_leaky_slope_has_two_names(config: dict[str, Any]) -> None:
+    module = network("LeakyReLU", (2,), **config)
     assert computed(module, np.array([[-4.0, 2.0]], dtype=np.float32)).tolist() == [[-1.0, 2.0]]
 
 

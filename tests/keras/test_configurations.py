@@ -146,7 +146,11 @@ def test_arithmetic_between_layers_is_read_in_three_dialects(kind: str, config: 
 
 
 def test_a_tensor_among_the_keywords_is_found() -> None:
-    plus = {"class_name": "TFOpLambda", "name": "plus", "config": {"name": "plus", "function": "__operators__.add"}}
+    plus: dict[str, Any] = {
+        "class_name": "TFOpLambda",
+        "name": "plus",
+        "config": {"name": "plus", "function": "__operators__.add"},
+    }
     plus["inbound_nodes"] = [["image", 0, 0, {"y": ["double", 0, 0], "name": None}]]
     double = called(layer("Rescaling", "double", scale=2.0, offset=0.0), "image")
     torch.testing.assert_close(output(functional([input_layer([4]), double, plus], "plus"), {}, X), 3 * X)
