@@ -23,6 +23,7 @@ from coppice.channels import Axes, Channels, Ledger
 from coppice.errors import ForwardFailed
 from coppice.tracing.call import Call, Rule, bind, fixed
 from coppice.tracing.network import Network
+from coppice.tracing.outputs import opened
 
 #: Finds the rule of an operator, or None.
 RuleOf = Callable[[torch._ops.OpOverload], Rule | None]
@@ -118,15 +119,16 @@ def trace(network: Network, rule_of: RuleOf) -> Traced:
 
 
 def forward(module: nn.Module, inputs: Sequence[torch.Tensor]) -> Any:
-    """One forward pass without gradients; raises ForwardFailed with the last lines of the user's own traceback."""
+    """One forward pass without gradients, its outputs opened; raises ForwardFailed with the line of the user's own."""
     try:
         with torch.no_grad():
-            return module(*inputs)
+            returned = module(*inputs)
     except Exception as e:
         if isinstance(e, MemoryError) or "can't allocate memory" in str(e):
             raise MemoryError(str(e)) from e
         shapes = ", ".join(str(tuple(tensor.shape)) for tensor in inputs)
         raise ForwardFailed(f"The model's forward raised on an input of shape {shapes}: {blame(e)}") from e
+    return opened(returned)
 
 
 def blame(error: BaseException) -> str:
