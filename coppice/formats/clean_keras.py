@@ -38,7 +38,9 @@ def failures(written: Path, expected_file: Path) -> list[str]:
     return [
         f"output {number} differs by up to {(got - want).abs().max().item():g}."
         for number, (got, want) in enumerate(zip(found, wanted, strict=True))
-        if not torch.allclose(got, want, rtol=0, atol=TOLERANCE * max(want.abs().max().item(), 1e-30), equal_nan=True)
+        if not torch.allclose(
+            got, want, rtol=0, atol=TOLERANCE * max(want.nan_to_num().abs().max().item(), 1e-30), equal_nan=True
+        )
     ]
 
 
