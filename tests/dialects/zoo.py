@@ -190,8 +190,8 @@ def tell_apart(model, seed=1):
 
 
 def distinct(numbers, weight):
-    """Values of a sensible scale: kernels as He would draw them, vectors around one and never alike."""
+    """Values of a sensible scale: kernels as He would draw them, vectors of one sign and never alike."""
     if weight.ndim < 2:
-        return numbers.permutation(np.linspace(0.5, 1.5, weight.size)).reshape(weight.shape).astype("float32")
+        return numbers.permutation(np.linspace(0.25, 1.0, weight.size)).reshape(weight.shape).astype("float32")
     fan_in = max(1, int(np.prod(weight.shape[:-1])))
     return (numbers.randn(*weight.shape) * np.sqrt(1.5 / fan_in)).astype("float32")
