@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from typer.testing import CliRunner
 
+from coppice.cli.app import app
 from tests.cli.conftest import Coppice
 
 SMALL = ("weights.pth", "--class-def", "model.py", "--model-name", "Small", "--input-size", "1,8,8")
@@ -60,12 +62,13 @@ def test_inspect_shows_the_group_and_why_the_output_stays_and_writes_nothing(fil
     ],
 )
 def test_a_wrong_call_ends_with_its_code_and_no_traceback(
-    coppice: Coppice, arguments: tuple[str, ...], code: str, status: int
+    files: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], code: str, status: int
 ) -> None:
+    monkeypatch.chdir(files)
     arguments = arguments if "-o" in arguments else (*arguments, "-o", "out.pt")
-    told, typed = coppice("prune", *arguments), coppice("prune", *arguments, "--json")
+    told, typed = (CliRunner().invoke(app, ["prune", *arguments, *more]) for more in ((), ("--json",)))
 
-    assert (told.returncode, typed.returncode) == (status, status)
+    assert (told.exit_code, typed.exit_code) == (status, status)
     assert code in told.stderr
     assert "Traceback" not in told.stderr
     assert told.stdout == ""
