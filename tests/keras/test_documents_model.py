@@ -13,6 +13,9 @@ from coppice.records.report import Check
 from coppice.records.request import Framework, Part, Request
 from tests.keras_h5 import DOCUMENTS_INPUT, DOCUMENTS_MODEL, sequential
 
+# Each runs the whole pipeline, clean process and all: seconds.
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def sent(tmp_path: Path) -> Path:

@@ -16,6 +16,9 @@ from coppice.records.report import Report
 from coppice.records.request import Framework, Part, Request
 from tests.keras.builders import Array, input_layer, layer, numbers, sequential, weights, write_h5
 
+# Each runs the whole pipeline, clean process and all: seconds.
+pytestmark = pytest.mark.slow
+
 TRAINING = {"loss": "mse", "metrics": ["accuracy"], "optimizer_config": {"class_name": "SGD", "config": {"lr": 0.01}}}
 
 

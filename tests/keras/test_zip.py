@@ -18,6 +18,9 @@ from coppice.formats.keras_network import open_model
 from coppice.records.request import Framework, Part, Request
 from tests.keras.builders import called_3, functional, input_layer, layer, numbers, write_keras
 
+# Each runs the whole pipeline, clean process and all: seconds.
+pytestmark = pytest.mark.slow
+
 
 def model() -> tuple[dict[str, Any], dict[str, Any]]:
     """Two convolutions whose names say nothing of their order, as Keras 3 writes them."""

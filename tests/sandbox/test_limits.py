@@ -117,7 +117,7 @@ def test_many_files_end_at_the_limit_of_all_together(any_lab: Lab) -> None:
         "for number in range(9): (out / 'deep' / 'er' / str(number)).write_bytes(bytes(1 << 19))\n"
         "time.sleep(60)"
     )
-    with pytest.raises(DiskLimit, match="4 MiB of files in all"):
+    with pytest.raises(DiskLimit, match="4 MiB or 10,000 files in all"):
         any_lab.run(body, job_output_bytes=MIB)
 
 
