@@ -45,6 +45,8 @@ def download_name(artifacts: tuple[Artifact, ...]) -> str:
     """
     letters = "".join(secrets.choice(string.ascii_lowercase + string.digits) for _ in range(8))
     files = {artifact.name: artifact.file for artifact in artifacts}
+    if "model" not in files:
+        raise JobCrashed("The job ended without a valid result: its report names no model.")
     return f"tmp{letters}{PurePath(files['model']).suffix}"
 
 
