@@ -85,8 +85,8 @@ KNOWN_OPERATORS = frozenset(
     """
     Abs Add AddN AddV2 ArgMax AssignAddVariableOp AssignSubVariableOp AssignVariableOp AvgPool AvgPool3D BatchMatMulV2
     BatchToSpaceND BiasAdd Cast ConcatV2 Const Conv2D Conv2DBackpropInput Conv3D DepthwiseConv2dNative Elu Exp
-    ExpandDims FusedBatchNormV3 GatherV2 Greater GreaterEqual Identity IdentityN L2Loss LeakyRelu Less LessEqual Log Log1p
-    LogSoftmax MatMul Max MaxPool MaxPool3D Maximum Mean Min Minimum MirrorPad Mul Neg NoOp Pack Pad PadV2
+    ExpandDims FusedBatchNormV3 GatherV2 Greater GreaterEqual Identity IdentityN L2Loss LeakyRelu Less LessEqual Log
+    Log1p LogSoftmax MatMul Max MaxPool MaxPool3D Maximum Mean Min Minimum MirrorPad Mul Neg NoOp Pack Pad PadV2
     PartitionedCall Placeholder Pow Prod RandomStandardNormal RandomUniform ReadVariableOp RealDiv Reciprocal Relu
     Relu6 Reshape ResizeBilinear ResizeNearestNeighbor Round Rsqrt Select SelectV2 Selu Shape Sigmoid Sign Softmax
     Softplus Softsign SpaceToBatchND Sqrt Square SquaredDifference Squeeze StatefulPartitionedCall

@@ -32,7 +32,7 @@ def difference(upload: Path, arrays: Path) -> float:
         wanted = [stored[name] for name in sorted(stored.files) if name.startswith("y")]
         found = [tensor.numpy() for tensor in tensors_in(network.module(*inputs))]
     assert [array.shape for array in found] == [array.shape for array in wanted]
-    return max(np.abs(a - b).max() / max(np.abs(b).max(), 1) for a, b in zip(found, wanted, strict=True))
+    return max(float(np.abs(a - b).max() / max(np.abs(b).max(), 1)) for a, b in zip(found, wanted, strict=True))
 
 
 @pytest.mark.parametrize(("environment", "suffix"), [("tf23", ".h5"), ("tf212", ".h5"), ("keras3", ".keras")])
