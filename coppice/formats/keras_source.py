@@ -78,7 +78,9 @@ class KerasSource:
             stem = PurePath(artifact.file).stem
             artifact = Artifact(name="model", file=f"{stem}{hdf5.suffix}", media_type=hdf5.media_type)
             saved_model_h5.write(self._path, edited, out / artifact.file, self._name)
-            why = f"The graph of the SavedModel can't be edited safely: {reason}. The result is an .h5 of the same Keras."
+            why = (
+                f"The graph of the SavedModel can't be edited safely: {reason}. The result is an .h5 of the same Keras."
+            )
             self._notes = (why, keras_h5.OPTIMIZER_DROPPED)
         return (artifact,)
 
