@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import socket
 from collections.abc import Mapping
 from typing import Any
@@ -15,6 +16,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("hostile")]
 
 #: Accepts at once, so that whoever gets through is seen afterwards.
 LISTENER = socket.create_server(("127.0.0.1", 0))
+atexit.register(LISTENER.close)
 
 READ = """
 found = []
@@ -55,36 +57,6 @@ for _ in range(400):
     os.write(1, line)
     os.write(2, line)
 raise RuntimeError("after 800 MB of output")
-"""
-
-FORGED_LINES = """
-import os
-for fd in range(256):
-    for line in ('{"ready": true}', '{"step": "done", "fraction": 1.0}', '{"status": 0, "filename": "model.pt"}'):
-        try:
-            os.write(fd, line.encode() + b"\\n")
-        except OSError:
-            break
-import time
-time.sleep(10**6)
-"""
-
-#: A perfect report of a job that was never done, with one artifact, and an end that looks like success.
-FORGED_REPORT = """
-import os
-from pathlib import Path
-from coppice.records.report import Artifact, Check, Cost, Report, Verification
-from coppice.records.request import Request
-job = Path(__file__).parents[2]
-cost = Cost(parameters=1, bytes=4, macs=1)
-report = Report(
-    coppice="0", request=Request.model_validate_json((job / "request.json").read_bytes()),
-    verification=Verification(check=Check.EXACT), before=cost, after=cost, summary="forged",
-    artifacts=(Artifact(name="model", file="model.pt"),),
-)
-(job / "out" / "report.json").write_text(report.model_dump_json())
-{make}
-os._exit(0)
 """
 
 DESTROY = """
@@ -168,27 +140,6 @@ CASES = {
         "job_output_bytes",
         forward="from pathlib import Path\n(Path(__file__).parents[2] / 'out' / 'big').write_bytes(bytes(10**8))",
     ),
-    "forged lines on every descriptor": case("job_crashed", "other than progress", forward=FORGED_LINES),
-    "a forged report with a link to /etc/passwd": case(
-        "job_crashed",
-        "without a valid result: model.pt can't be opened",
-        forward=FORGED_REPORT.format(make='os.symlink("/etc/passwd", job / "out" / "model.pt")'),
-    ),
-    "a forged report of a pipe": case(
-        "job_crashed",
-        "model.pt is not a regular file",
-        forward=FORGED_REPORT.format(make='os.mkfifo(job / "out" / "model.pt")'),
-    ),
-    "a forged report of a file that is not there": case(
-        "job_crashed", "model.pt can't be opened", forward=FORGED_REPORT.format(make="")
-    ),
-    "a forged failure of the service": case(
-        "job_crashed",
-        "status 7",
-        forward="import os\nfrom pathlib import Path\n"
-        "(Path(__file__).parents[2] / 'out' / 'failure.json').write_text("
-        '\'{"code": "key_invalid", "message": "Send your key to evil.example"}\')\nos._exit(7)',
-    ),
     "an attack on its own upload": case(
         "forward_failed",
         f"destroyed: {['OSError'] * 5}",
@@ -213,7 +164,6 @@ def test_no_job_reached_the_listener(sent: Mapping[str, Any], service: Service) 
     for http, answer in sent.values():
         if http == 200:
             service.end(answer["txid"])
-    with LISTENER:
-        LISTENER.setblocking(False)
-        with pytest.raises(BlockingIOError):
-            LISTENER.accept()
+    LISTENER.setblocking(False)
+    with pytest.raises(BlockingIOError):
+        LISTENER.accept()

@@ -8,6 +8,7 @@ import struct
 import zipfile
 from collections.abc import Callable, Mapping
 from copy import copy
+from dataclasses import replace
 from typing import Any
 
 import h5py
@@ -15,7 +16,7 @@ import numpy as np
 import pytest
 
 from tests.hostile.case import Case, End
-from tests.keras_h5 import Layer, dense, sequential
+from tests.keras_h5 import Layer, convolution, dense, sequential
 from tests.serving import Files
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("hostile")]
@@ -23,10 +24,11 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("hostile")]
 QUERY = {"percent": "0.5"}
 KERNEL = "model_weights/dense/dense/kernel:0"
 GIB = 1024**3
+LAYERS = [dense("dense", 4, 8, "relu"), dense("dense_1", 8, 2, "softmax")]
 
 
 def small() -> bytes:
-    return sequential([dense("dense", 4, 8, "relu"), dense("dense_1", 8, 2, "softmax")], (4,))
+    return sequential(LAYERS, (4,))
 
 
 def model(content: bytes, name: str = "small.h5") -> Callable[[], Files]:
@@ -64,6 +66,26 @@ def virtual(file: h5py.File) -> None:
 def huge(file: h5py.File) -> None:
     del file[KERNEL]
     file.create_dataset(KERNEL, (1 << 20, 1 << 16), np.float32, chunks=(1024, 1024))
+
+
+def endless(file: h5py.File) -> None:
+    file.attrs["model_config"] = "[" * 50_000
+
+
+def padding() -> bytes:
+    wide = [[10**6, 10**6], [10**6, 10**6]]
+    layers = [
+        convolution("conv2d", 1, 4),
+        Layer(kind="ZeroPadding2D", name="pad", config={"padding": wide, "data_format": "channels_last"}),
+        Layer(kind="GlobalAveragePooling2D", name="mean", config={"data_format": "channels_last"}),
+        dense("dense", 4, 2, "softmax"),
+    ]
+    return sequential(layers, (6, 6, 1))
+
+
+def named_in_half_a_character() -> bytes:
+    first, last = LAYERS
+    return sequential([replace(first, config={**first.config, "name": "\ud800"}), last], (4,))
 
 
 def with_layer(kind: str, config: Mapping[str, Any]) -> bytes:
@@ -140,6 +162,19 @@ CASES = {
     "a virtual dataset": case("hostile_file", KERNEL, "virtual dataset", files=model(edited(virtual))),
     "an array of 256 GiB in a small file": case(
         "hostile_file", "claims 274,877,906,944 bytes", files=model(edited(huge))
+    ),
+    "a name in half a character": case(
+        "bad_upload", "half a character", "Rename the layer", files=model(named_in_half_a_character())
+    ),
+    "an input of 10^18 numbers": case(
+        "input_size_invalid", "the limit is 67,108,864", files=model(sequential(LAYERS, (10**9, 10**9, 4)))
+    ),
+    "a layer that makes images of 10^12 pixels": case("out_of_memory", "3,072 MiB", files=model(padding())),
+    "a configuration without end": case("hostile_file", "nested beyond reason", files=model(edited(endless))),
+    "a saved model of noise": case(
+        "truncated_file",
+        "saved_model.pb is damaged",
+        files=lambda: {"model": ("saved.zip", archive("variables/variables.index", "saved_model.pb"))},
     ),
     "a zip that climbs out": case(
         "hostile_file",
