@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import atexit
+import io
 import socket
 from collections.abc import Mapping
 from typing import Any
 
 import pytest
+import torch
 
-from tests.hostile.case import SETTINGS, Case, End, running
-from tests.serving import Service
+from tests.hostile.case import QUERY, SETTINGS, Case, End, running, saved, weights
+from tests.serving import DONE, Service
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("hostile")]
 
@@ -39,6 +41,15 @@ for family, kind in ((socket.AF_INET, socket.SOCK_STREAM), (socket.AF_INET, sock
     except OSError as e:
         found.append(type(e).__name__)
 raise RuntimeError(f"sockets: {{found}}")
+"""
+
+LOOT = """
+LOOT = b"nothing found"
+for path in ("/etc/passwd", "/etc/shadow", "/proc/1/root/etc/passwd", "/proc/self/cwd/../etc/passwd"):
+    try:
+        LOOT = open(path, "rb").read()
+    except OSError:
+        pass
 """
 
 FORK = """
@@ -106,6 +117,10 @@ json.dumps(nested)
 """
 
 
+def with_hidden(state: bytes) -> bytes:
+    return saved({**torch.load(io.BytesIO(state)), "hidden": torch.tensor(list(b"nothing found"))})
+
+
 def case(code: str, *says: str, top: str = "", forward: str = "") -> Case:
     return Case(code=code, says=says, files=running(top=top, forward=forward))
 
@@ -158,6 +173,21 @@ CASES = {
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_an_attack_ends_as_a_failed_job(case: Case, refused: End) -> None:
     assert refused.http == 200
+
+
+def test_a_model_that_would_smuggle_a_file_out_of_the_host_has_nothing_to_smuggle(service: Service) -> None:
+    smuggler = running(
+        top=LOOT, constructor="self.loot = LOOT\nself.register_buffer('hidden', torch.tensor(list(LOOT)))"
+    )
+    files = {**smuggler(), "weights": ("small.pth", with_hidden(weights()))}
+    txid = service.post("pt_prune", QUERY, files).json()["txid"]
+    assert service.end(txid)["status"] == DONE
+    results = list((service.settings.data_dir / "store" / "results" / txid).rglob("*.*"))
+    assert len(results) > 3
+    for result in results:
+        assert b"root:x:0:0" not in result.read_bytes()
+    pair = service.client.get("/api/download", params={"txid": txid})
+    assert b"nothing found" in pair.content  # the attribute did come back, and this is what was in it
 
 
 def test_no_job_reached_the_listener(sent: Mapping[str, Any], service: Service) -> None:
