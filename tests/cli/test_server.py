@@ -1,0 +1,52 @@
+"""The command line through a real service, https and self-signed, and what comes back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from coppice.settings import Settings
+from tests.cli.conftest import Coppice
+from tests.serving import Service, serving
+
+SMALL = ("weights.pth", "--class-def", "model.py", "--model-name", "Small", "--input-size", "1,8,8")
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    with serving(Settings(data_dir=tmp_path_factory.mktemp("service") / "data", port=0)) as running:
+        yield running
+
+
+def test_a_service_gives_what_this_machine_gives(files: Path, coppice: Coppice, service: Service) -> None:
+    there = coppice("prune", *SMALL, "--percent", "0.4", "-o", "there", "--json", "--server", service.url, "--insecure")
+    here = coppice("prune", *SMALL, "--percent", "0.4", "-o", "here", "--json")
+
+    assert there.returncode == 0, there.stderr
+    reports = [json.loads(found.stdout) for found in (there, here)]
+    assert reports[0]["groups"] == reports[1]["groups"]
+    kept = [
+        torch.load(files / folder / _file(report, "state_dict"), weights_only=True)
+        for folder, report in zip(("there", "here"), reports, strict=True)
+    ]
+    assert all(torch.equal(kept[0][name], kept[1][name]) for name in kept[1])
+
+
+def test_a_job_that_fails_there_ends_with_its_own_code_here(coppice: Coppice, service: Service) -> None:
+    arguments = (*SMALL, "--percent", "0.4", "--omit", "nothere", "-o", "out.pt", "--server", service.url)
+    failed, untrusted = coppice("prune", *arguments, "--insecure", "--json"), coppice("prune", *arguments)
+
+    assert (failed.returncode, json.loads(failed.stdout)["code"]) == (2, "unknown_layer")
+    # Without --insecure a certificate that nobody signed is refused before a byte is sent.
+    assert untrusted.returncode == 69
+    assert "--insecure" in untrusted.stderr
+
+
+def _file(report: dict[str, list[dict[str, str]]], name: str) -> str:
+    return next(artifact["file"] for artifact in report["artifacts"] if artifact["name"] == name)
