@@ -15,12 +15,16 @@ from coppice.keras_layers.padding import is_channels_first
 from coppice.keras_layers.table import keras_layer
 
 
-@keras_layer("ActivityRegularization", "InputLayer", "Masking")
-def identity(layer: KerasLayer, x: Tensor) -> Tensor:
-    """Nothing in inference; a term of the loss, or a mask that the layers here don't read."""
-    if layer.class_name == "Masking":
-        return x * (x != float(layer.config.get("mask_value", 0.0))).any(dim=-1, keepdim=True).to(x.dtype)
+@keras_layer("ActivityRegularization", "InputLayer")
+def identity(_layer: KerasLayer, x: Tensor) -> Tensor:
+    """Nothing: a term of the loss, or a name for an input."""
     return x
+
+
+@keras_layer("Masking")
+def masking(layer: KerasLayer, x: Tensor) -> Tensor:
+    """Steps that hold only the mask's value become zero; the mask itself concerns recurrent layers alone."""
+    return x * (x != float(layer.config.get("mask_value", 0.0))).any(dim=-1, keepdim=True).to(x.dtype)
 
 
 @keras_layer("Dropout")
