@@ -125,11 +125,14 @@ class Commands:
         """Train a model for a moment and save it; a name without suffix is a SavedModel."""
         built = zoo.build(self.keras, model)
         kind, settings = OPTIMIZERS.get(model, ("SGD", {"momentum": 0.9}))
-        optimizer = getattr(self.keras.optimizers, kind)(learning_rate=0.001, **settings)
+        optimizer = getattr(self.keras.optimizers, kind)(learning_rate=zoo.learning_rate(model), **settings)
         loss = "categorical_crossentropy" if model == "documents" else "mean_squared_error"
         built.compile(optimizer=optimizer, loss=loss, metrics=["accuracy"])
+        # For the optimizer's state. The weights are put back: those are told apart, and training a deep model from
+        # random weights on maps of one pixel throws it far.
+        before = built.get_weights()
         train(built)
-        zoo.tell_apart(built)
+        built.set_weights(before)
         built.save(file)
         return {"parameters": built.count_params(), "inputs": input_shapes(built)}
 
