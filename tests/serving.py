@@ -22,7 +22,7 @@ from coppice.settings import Settings
 COMMAND = Path(sys.executable).with_name("coppice")
 
 #: Nothing waits this long unless its test is about to fail: the cores may be shared by many.
-DEADLINE_SECONDS = 240.0
+DEADLINE_SECONDS = 540.0
 POLL_SECONDS = 0.2
 
 DONE, FAILED = 0, -1

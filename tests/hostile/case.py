@@ -17,8 +17,8 @@ from tests.serving import Files
 #: Limits small enough that the jobs which run into one do so soon, large enough for an ordinary job on a busy machine.
 SETTINGS = Settings(
     port=0,
-    workers=3,
-    job_seconds=60,
+    workers=4,
+    job_seconds=90,
     job_cpu_seconds=15,
     job_memory_bytes=3072 * MIB,
     job_output_bytes=64 * MIB,
