@@ -225,6 +225,12 @@ class NothingToPrune(Refused):
     code = "nothing_to_prune"
 
 
+class OutputsNotNumbers(Refused):
+    """The model gives NaN on its example input, so that nothing can be compared."""
+
+    code = "outputs_not_numbers"
+
+
 class VerificationFailed(Refused):
     """The pruned model does not equal the masked original, and no smaller cut does."""
 

@@ -18,7 +18,7 @@ import torch
 from torch import nn
 from torch.utils._pytree import tree_flatten, tree_map_only
 
-from coppice.errors import ForwardFailed, VerificationFailed
+from coppice.errors import ForwardFailed, OutputsNotNumbers, VerificationFailed
 from coppice.records.plan import Plan
 from coppice.records.report import Check, Verification
 from coppice.steps.apply import apply, masked
@@ -119,7 +119,7 @@ def difference(expected: Any, found: Any) -> float:
 
 def _relative(want: torch.Tensor, got: torch.Tensor) -> float:
     if want.isnan().any():
-        raise VerificationFailed(
+        raise OutputsNotNumbers(
             "The model gives NaN on the example input, so nothing can be verified. Send a trained model whose outputs "
             "are numbers."
         )
