@@ -54,8 +54,9 @@ def _warm_up() -> None:
     import torch
 
     from coppice import pipeline, rules  # noqa: F401
-    from coppice.formats import OPENERS, torch_reload
+    from coppice.formats import OPENERS
     from coppice.formats.clean_process import start_ahead
+    from coppice.formats.pytorch import reload as torch_reload
     from coppice.tracing import Network, trace
 
     torch.set_num_threads(1)
@@ -110,7 +111,7 @@ def _encodable(text: str) -> str:
 
 
 def _as_known(folder: Path, error: BaseException) -> CoppiceError:
-    from coppice.formats.user_errors import is_out_of_memory, is_users_fault, last_line, user_traceback
+    from coppice.formats.pytorch.user_errors import is_out_of_memory, is_users_fault, last_line, user_traceback
 
     if isinstance(error, CoppiceError):
         return error

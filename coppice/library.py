@@ -18,7 +18,7 @@ from torch import nn
 
 from coppice import pipeline
 from coppice.errors import BadRequest, InputSizeInvalid
-from coppice.formats.keras_live import is_keras_model, load_live, save_live
+from coppice.formats.keras.live import is_keras_model, load_live, save_live
 from coppice.records.plan import Plan
 from coppice.records.report import Inspection, Progress, Report
 from coppice.records.request import Framework, Part, Request, parse_percent

@@ -24,12 +24,12 @@ MODEL_PART = {Framework.PYTORCH: Part.WEIGHTS, Framework.KERAS: Part.MODEL}
 
 #: (framework of the call, kind of the file) -> "module:function".
 OPENERS: dict[tuple[Framework, Kind], str] = {
-    (Framework.PYTORCH, Kind.TORCH): "coppice.formats.torch_source:open_torch",
-    (Framework.PYTORCH, Kind.TORCH_LEGACY): "coppice.formats.torch_source:open_torch",
-    (Framework.PYTORCH, Kind.SAFETENSORS): "coppice.formats.torch_source:open_torch",
-    (Framework.KERAS, Kind.HDF5): "coppice.formats.keras_source:open_keras",
-    (Framework.KERAS, Kind.KERAS): "coppice.formats.keras_source:open_keras",
-    (Framework.KERAS, Kind.SAVED_MODEL): "coppice.formats.keras_source:open_keras",
+    (Framework.PYTORCH, Kind.TORCH): "coppice.formats.pytorch.source:open_torch",
+    (Framework.PYTORCH, Kind.TORCH_LEGACY): "coppice.formats.pytorch.source:open_torch",
+    (Framework.PYTORCH, Kind.SAFETENSORS): "coppice.formats.pytorch.source:open_torch",
+    (Framework.KERAS, Kind.HDF5): "coppice.formats.keras.source:open_keras",
+    (Framework.KERAS, Kind.KERAS): "coppice.formats.keras.source:open_keras",
+    (Framework.KERAS, Kind.SAVED_MODEL): "coppice.formats.keras.source:open_keras",
 }
 
 #: What a framework's call takes, for the message that refuses the rest.

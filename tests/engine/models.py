@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from coppice import rules
-from coppice.formats.torchvision_import import prepare_torchvision
+from coppice.formats.pytorch.torchvision_import import prepare_torchvision
 from coppice.steps.score import score
 from coppice.steps.search import Cut, largest_cut
 from coppice.tracing import Layer, Network, trace

@@ -16,7 +16,7 @@ from sklearn.datasets import load_digits
 from torch.utils.data import BatchSampler, DataLoader, IterableDataset, SequentialSampler, TensorDataset
 
 from coppice.formats import open_upload
-from coppice.formats.dataset import read_batch
+from coppice.formats.pytorch.dataset import read_batch
 from tests.formats.models import MODELS, NET, Model, upload
 
 DIGITS = load_digits()
@@ -27,7 +27,7 @@ LABELS = torch.tensor([3, 1, 4, 1])
 USER = """
 import sys
 import torch
-from coppice.formats.torchvision_import import prepare_torchvision
+from coppice.formats.pytorch.torchvision_import import prepare_torchvision
 prepare_torchvision()
 from torchvision import datasets, transforms
 

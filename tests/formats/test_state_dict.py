@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from coppice.formats import open_upload
-from coppice.formats.state_dict import fit, read_state_dict
+from coppice.formats.pytorch.state_dict import fit, read_state_dict
 from tests.formats.models import MODELS, NET, built, upload
 
 

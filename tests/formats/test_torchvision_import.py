@@ -20,7 +20,7 @@ for name in ("nms", "qnms"):
 USE = """
 import sys
 sys.path.insert(0, sys.argv[1])
-from coppice.formats.torchvision_import import prepare_torchvision
+from coppice.formats.pytorch.torchvision_import import prepare_torchvision
 if sys.argv[2] == "prepared":
     prepare_torchvision()
 import torchvision

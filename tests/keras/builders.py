@@ -12,8 +12,8 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from coppice.formats.keras_file import KerasFile, StoredArray, StoredLayer
-from coppice.formats.keras_network import OpenModel, open_model
+from coppice.formats.keras.file import KerasFile, StoredArray, StoredLayer
+from coppice.formats.keras.network import OpenModel, open_model
 from coppice.keras_layers import Dialect
 
 Array = NDArray[Any]

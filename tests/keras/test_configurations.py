@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from coppice.errors import BadUpload, UnsupportedLayer
-from coppice.formats import keras_h5
-from coppice.formats.keras_network import open_model
+from coppice.formats.keras import h5 as keras_h5
+from coppice.formats.keras.network import open_model
 from coppice.keras_layers import KerasNetwork
 from tests.keras.builders import (
     KERAS_3,

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from coppice.errors import CoppiceError, EmptyFile, HostileFile, TruncatedFile, UnknownFormat, WeightsOnly
-from coppice.formats import keras_h5
-from coppice.formats.hdf5_guard import open_guarded
+from coppice.formats.keras import h5 as keras_h5
+from coppice.formats.keras.hdf5_guard import open_guarded
 from tests.keras.builders import input_layer, layer, numbers, sequential, weights, write_h5
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from coppice import pipeline
-from coppice.formats import keras_h5
+from coppice.formats.keras import h5 as keras_h5
 from coppice.records.report import Report
 from coppice.records.request import Framework, Part, Request
 from tests.keras.builders import Array, input_layer, layer, numbers, sequential, weights, write_h5

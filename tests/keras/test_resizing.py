@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from coppice import pipeline
-from coppice.formats.keras_network import OpenModel, open_model
+from coppice.formats.keras.network import OpenModel, open_model
 from coppice.keras_layers import KerasNetwork
 from coppice.records.request import Framework, Request
 from tests.keras.builders import called, functional, input_layer, layer, numbers, opened, sequential, weights

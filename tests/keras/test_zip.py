@@ -13,8 +13,8 @@ import torch
 
 from coppice import pipeline
 from coppice.errors import HostileFile, TruncatedFile
-from coppice.formats import keras_zip
-from coppice.formats.keras_network import open_model
+from coppice.formats.keras import zip as keras_zip
+from coppice.formats.keras.network import open_model
 from coppice.records.request import Framework, Part, Request
 from tests.keras.builders import called_3, functional, input_layer, layer, numbers, write_keras
 

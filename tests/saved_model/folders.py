@@ -6,9 +6,9 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
-from coppice.formats.saved_model_bundle import read_bundle
-from coppice.formats.saved_model_objects import read_objects
-from coppice.formats.saved_model_protos import Message, read, write
+from coppice.formats.saved_model.bundle import read_bundle
+from coppice.formats.saved_model.objects import read_objects
+from coppice.formats.saved_model.protos import Message, read, write
 
 Files = dict[str, bytes]
 TOP = "tiny/"

@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 
 from coppice import pipeline
 from coppice.errors import CoppiceError, TruncatedFile, UnsupportedLayer
-from coppice.formats import saved_model
-from coppice.formats.keras_network import open_model
-from coppice.formats.saved_model_constants import CantEdit
-from coppice.formats.saved_model_protos import Message, read
+from coppice.formats.keras.network import open_model
+from coppice.formats.saved_model import format as saved_model
+from coppice.formats.saved_model.constants import CantEdit
+from coppice.formats.saved_model.protos import Message, read
 from coppice.records.request import Framework, Part, Request
 from tests.saved_model.conftest import FIXTURES
 from tests.saved_model.folders import files_of, graph_of, shapes_by_variable, with_graph, zipped

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coppice.errors import TruncatedFile
-from coppice.formats.saved_model_bundle import HEADER
-from coppice.formats.saved_model_table import masked_crc32c, read_table, write_table
+from coppice.formats.saved_model.bundle import HEADER
+from coppice.formats.saved_model.table import masked_crc32c, read_table, write_table
 from tests.saved_model.folders import files_of
 
 Records = dict[bytes, bytes]

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from coppice.formats.saved_model_constants import CantEdit
-from coppice.formats.saved_model_sizes import Shape
+from coppice.formats.saved_model.constants import CantEdit
+from coppice.formats.saved_model.sizes import Shape
 from coppice.keras_layers.configuration import Entry, plain, with_sizes
 
 JsonObject = dict[str, Any]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from coppice.formats.keras_file import LayerPath
+from coppice.formats.keras.file import LayerPath
 
 Shape = tuple[int, ...]
 

@@ -16,8 +16,8 @@ from typing import Any, cast
 import torch
 from torch import nn
 
-from coppice.formats.user_errors import last_line
-from coppice.formats.user_module import UserClass
+from coppice.formats.pytorch.user_errors import last_line
+from coppice.formats.pytorch.user_module import UserClass
 from coppice.records.plan import Plan
 
 _TEXT = """

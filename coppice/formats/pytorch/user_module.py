@@ -18,8 +18,8 @@ import torch
 from torch import nn
 
 from coppice.errors import ClassFileInvalid, ConstructorFailed
-from coppice.formats.torchvision_import import prepare_torchvision
-from coppice.formats.user_errors import is_out_of_memory, last_line, user_traceback
+from coppice.formats.pytorch.torchvision_import import prepare_torchvision
+from coppice.formats.pytorch.user_errors import is_out_of_memory, last_line, user_traceback
 from coppice.records.request import Part
 
 #: Marks the modules that came from an upload: a later upload of the same name may take their place.

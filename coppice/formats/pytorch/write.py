@@ -15,10 +15,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from coppice.formats.torch_class_def import NotDescribable, class_definition
-from coppice.formats.torch_onnx import NotExportable, write_onnx
-from coppice.formats.user_errors import last_line
-from coppice.formats.user_module import UserClass
+from coppice.formats.pytorch.class_def import NotDescribable, class_definition
+from coppice.formats.pytorch.onnx import NotExportable, write_onnx
+from coppice.formats.pytorch.user_errors import last_line
+from coppice.formats.pytorch.user_module import UserClass
 from coppice.records.plan import Plan
 from coppice.records.report import Artifact, Report
 from coppice.tracing.network import Network

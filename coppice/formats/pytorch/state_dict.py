@@ -25,8 +25,8 @@ from safetensors.torch import load_file
 from torch import nn
 
 from coppice.errors import HostileFile, PickledModule, StateDictMismatch, TruncatedFile, UnknownFormat
+from coppice.formats.pytorch.user_errors import is_out_of_memory, last_line
 from coppice.formats.sniff import Kind, sniff
-from coppice.formats.user_errors import is_out_of_memory, last_line
 from coppice.records.request import Part
 
 FIELD = Part.WEIGHTS

@@ -12,11 +12,11 @@ from pathlib import Path
 from torch import nn
 
 from coppice.errors import ParameterMissing, ReloadFailed
-from coppice.formats import torch_write
-from coppice.formats.example_inputs import inputs_from_sample, inputs_from_size
-from coppice.formats.state_dict import fit, read_state_dict
-from coppice.formats.torch_reload import reload_torch
-from coppice.formats.user_module import UserClass, build_model, load_class
+from coppice.formats.pytorch import write as torch_write
+from coppice.formats.pytorch.example_inputs import inputs_from_sample, inputs_from_size
+from coppice.formats.pytorch.reload import reload_torch
+from coppice.formats.pytorch.state_dict import fit, read_state_dict
+from coppice.formats.pytorch.user_module import UserClass, build_model, load_class
 from coppice.records.plan import Plan
 from coppice.records.report import Artifact, Report
 from coppice.records.request import Part, Request

@@ -10,7 +10,7 @@ import re
 import traceback
 from pathlib import Path
 
-_COPPICE = Path(__file__).parents[1]
+_COPPICE = Path(__file__).parents[2]
 
 #: Deeper stacks of user code say nothing more.
 MAX_FRAMES = 4

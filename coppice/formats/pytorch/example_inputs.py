@@ -15,9 +15,9 @@ import torch
 from torch import nn
 
 from coppice.errors import CoppiceError, DatasetInvalid, ForwardFailed, InputSizeInvalid
-from coppice.formats.dataset import read_batch
-from coppice.formats.user_errors import is_out_of_memory, last_line, user_frames, user_traceback
-from coppice.formats.user_module import UserClass
+from coppice.formats.pytorch.dataset import read_batch
+from coppice.formats.pytorch.user_errors import is_out_of_memory, last_line, user_frames, user_traceback
+from coppice.formats.pytorch.user_module import UserClass
 from coppice.records.request import Part, Request
 
 Inputs = tuple[torch.Tensor, ...]

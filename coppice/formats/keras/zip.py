@@ -18,10 +18,10 @@ import h5py
 import numpy as np
 
 from coppice.errors import HostileFile, TruncatedFile
-from coppice.formats.hdf5_copy import Edits, copy_edited
-from coppice.formats.hdf5_guard import damage_reported, open_guarded
-from coppice.formats.keras_file import KerasFile, LayerPath, StoredArray, StoredLayer
-from coppice.formats.keras_h5 import OPTIMIZER_DROPPED, parsed_config
+from coppice.formats.keras.file import KerasFile, LayerPath, StoredArray, StoredLayer
+from coppice.formats.keras.h5 import OPTIMIZER_DROPPED, parsed_config
+from coppice.formats.keras.hdf5_copy import Edits, copy_edited
+from coppice.formats.keras.hdf5_guard import damage_reported, open_guarded
 from coppice.formats.zip_guard import Archive, open_zip
 from coppice.keras_layers import Dialect
 from coppice.keras_layers.configuration import Entry, class_name, is_model, named_entries

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from coppice.errors import BadUpload, CoppiceError, HostileFile, UnsupportedLayer
-from coppice.formats.keras_file import Array, KerasFile, StoredArray, StoredLayer
+from coppice.formats.keras.file import Array, KerasFile, StoredArray, StoredLayer
 from coppice.keras_layers import Generation, KerasNetwork
 from coppice.keras_layers.binding import LayerPath, Place
 from coppice.keras_layers.configuration import class_name, is_model

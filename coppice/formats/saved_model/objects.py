@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from coppice.errors import Refused, TruncatedFile, UnsupportedLayer
-from coppice.formats.keras_file import LayerPath
-from coppice.formats.saved_model_bundle import Bundle, read_bundle
-from coppice.formats.saved_model_protos import Message, read
+from coppice.formats.keras.file import LayerPath
+from coppice.formats.saved_model.bundle import Bundle, read_bundle
+from coppice.formats.saved_model.protos import Message, read
 
 MODEL = "saved_model.pb"
 METADATA = "keras_metadata.pb"

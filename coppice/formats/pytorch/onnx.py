@@ -20,7 +20,7 @@ from torch import nn
 from torch.utils._pytree import tree_leaves
 
 from coppice.formats.clean_process import CleanProcessFailed, run_clean
-from coppice.formats.user_errors import last_line, trimmed
+from coppice.formats.pytorch.user_errors import last_line, trimmed
 from coppice.tracing.network import Network
 
 #: An export takes a few times a forward pass; a graph of thousands of nodes some seconds more.
@@ -75,7 +75,7 @@ def _check(pruned: nn.Module, network: Network, path: Path) -> None:
             "outputs": str(folder / "outputs.npz"),
         }
         try:
-            failures = run_clean("clean_onnx.py", job, folder, seconds=CHECK_SECONDS)
+            failures = run_clean("pytorch/clean_onnx.py", job, folder, seconds=CHECK_SECONDS)
         except CleanProcessFailed as e:
             raise NotExportable(f"the exported file could not be checked: {trimmed(str(e))}") from e
     if failures:

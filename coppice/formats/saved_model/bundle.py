@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coppice.errors import TruncatedFile, UnsupportedLayer
-from coppice.formats.saved_model_protos import Message, new, read, write
-from coppice.formats.saved_model_table import masked_crc32c, read_table, write_table
+from coppice.formats.saved_model.protos import Message, new, read, write
+from coppice.formats.saved_model.table import masked_crc32c, read_table, write_table
 
 HEADER = b""  # the key of the record that describes the bundle itself
 INDEX = "variables/variables.index"

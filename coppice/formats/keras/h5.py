@@ -15,9 +15,9 @@ import h5py
 import numpy as np
 
 from coppice.errors import BadUpload, HostileFile, TruncatedFile, UnknownFormat, WeightsOnly
-from coppice.formats.hdf5_copy import Edits, copy_edited
-from coppice.formats.hdf5_guard import damage_reported, open_guarded
-from coppice.formats.keras_file import Array, KerasFile, StoredArray, StoredLayer
+from coppice.formats.keras.file import Array, KerasFile, StoredArray, StoredLayer
+from coppice.formats.keras.hdf5_copy import Edits, copy_edited
+from coppice.formats.keras.hdf5_guard import damage_reported, open_guarded
 from coppice.keras_layers import Dialect
 from coppice.keras_layers.configuration import class_name, is_model, named_entries
 

@@ -9,11 +9,14 @@ from pathlib import Path, PurePath
 
 from torch import nn
 
-from coppice.formats import keras_h5, keras_zip, saved_model, saved_model_h5
-from coppice.formats.keras_file import KerasFile
-from coppice.formats.keras_network import open_model
-from coppice.formats.keras_reload import reload_keras
-from coppice.formats.saved_model_constants import CantEdit
+from coppice.formats.keras import h5 as keras_h5
+from coppice.formats.keras import zip as keras_zip
+from coppice.formats.keras.file import KerasFile
+from coppice.formats.keras.network import open_model
+from coppice.formats.keras.reload import reload_keras
+from coppice.formats.saved_model import format as saved_model
+from coppice.formats.saved_model import h5 as saved_model_h5
+from coppice.formats.saved_model.constants import CantEdit
 from coppice.formats.sniff import Kind, sniff
 from coppice.records.plan import Plan
 from coppice.records.report import Artifact, Report

@@ -14,9 +14,9 @@ import h5py
 import numpy as np
 
 from coppice.errors import Refused
-from coppice.formats.keras_file import Array, KerasFile
-from coppice.formats.saved_model import edited_arrays, open_objects
-from coppice.formats.saved_model_objects import SavedObjects
+from coppice.formats.keras.file import Array, KerasFile
+from coppice.formats.saved_model.format import edited_arrays, open_objects
+from coppice.formats.saved_model.objects import SavedObjects
 from coppice.formats.zip_guard import open_zip
 from coppice.keras_layers.configuration import is_wrapped, plain
 

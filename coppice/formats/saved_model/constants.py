@@ -12,7 +12,7 @@ import math
 import re
 from collections.abc import Callable
 
-from coppice.formats.saved_model_sizes import LayerSizes
+from coppice.formats.saved_model.sizes import LayerSizes
 
 Numbers = tuple[int, ...]
 

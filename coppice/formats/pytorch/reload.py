@@ -16,11 +16,11 @@ from torch.utils._pytree import tree_leaves
 
 from coppice.errors import ReloadFailed
 from coppice.formats.clean_process import CleanProcessFailed, run_clean
-from coppice.formats.user_errors import trimmed
-from coppice.formats.user_module import UserClass
+from coppice.formats.pytorch.user_errors import trimmed
+from coppice.formats.pytorch.user_module import UserClass
 from coppice.tracing.network import Network
 
-SCRIPT = "clean_torch.py"
+SCRIPT = "pytorch/clean_torch.py"
 #: Loading takes seconds; a constructor that trains, or a forward on a large input, may take more.
 SECONDS = 300
 

@@ -15,16 +15,16 @@ from typing import Any, cast
 import numpy as np
 
 from coppice.errors import TruncatedFile, UnsupportedLayer
-from coppice.formats import saved_model_graph
-from coppice.formats.keras_file import Array, KerasFile, LayerPath, StoredArray, StoredLayer
-from coppice.formats.keras_network import open_model
-from coppice.formats.saved_model_bundle import set_shape
-from coppice.formats.saved_model_constants import CantEdit
-from coppice.formats.saved_model_metadata import edited_record
-from coppice.formats.saved_model_objects import METADATA, MODEL, ROOT, SavedLayer, SavedObjects, read_objects
-from coppice.formats.saved_model_protos import Message
-from coppice.formats.saved_model_protos import write as to_bytes
-from coppice.formats.saved_model_sizes import Call, LayerSizes, Resized, Shape
+from coppice.formats.keras.file import Array, KerasFile, LayerPath, StoredArray, StoredLayer
+from coppice.formats.keras.network import open_model
+from coppice.formats.saved_model import graph as saved_model_graph
+from coppice.formats.saved_model.bundle import set_shape
+from coppice.formats.saved_model.constants import CantEdit
+from coppice.formats.saved_model.metadata import edited_record
+from coppice.formats.saved_model.objects import METADATA, MODEL, ROOT, SavedLayer, SavedObjects, read_objects
+from coppice.formats.saved_model.protos import Message
+from coppice.formats.saved_model.protos import write as to_bytes
+from coppice.formats.saved_model.sizes import Call, LayerSizes, Resized, Shape
 from coppice.formats.zip_guard import Archive, open_zip
 from coppice.keras_layers import Dialect, KerasNetwork
 from coppice.keras_layers.configuration import Entry, is_model, named_entries, plain

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import torch
 
-from coppice.formats.keras_network import open_model
-from coppice.formats.keras_source import FORMATS
+from coppice.formats.keras.network import open_model
+from coppice.formats.keras.source import FORMATS
 from coppice.formats.sniff import sniff
 from coppice.keras_layers.tree import tensors_in
 

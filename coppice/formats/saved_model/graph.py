@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from coppice.formats.keras_file import LayerPath
-from coppice.formats.saved_model_bundle import DTYPES, set_shape
-from coppice.formats.saved_model_constants import KNOWN_OPERATORS, NEUTRAL_INPUTS, CantEdit, is_axes, new_value
-from coppice.formats.saved_model_protos import Message
-from coppice.formats.saved_model_sizes import Resized, Shape, Sizes
+from coppice.formats.keras.file import LayerPath
+from coppice.formats.saved_model.bundle import DTYPES, set_shape
+from coppice.formats.saved_model.constants import KNOWN_OPERATORS, NEUTRAL_INPUTS, CantEdit, is_axes, new_value
+from coppice.formats.saved_model.protos import Message
+from coppice.formats.saved_model.sizes import Resized, Shape, Sizes
 
 #: Hints that every node may carry and that are inferred again at load.
 OUTPUT_SHAPES = "_output_shapes"

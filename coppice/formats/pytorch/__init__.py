@@ -1,0 +1,1 @@
+"""PyTorch: state dict, class file and sample DataLoader in; pickled pair, state dict, class file and ONNX out."""

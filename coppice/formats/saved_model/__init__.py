@@ -1,0 +1,1 @@
+"""SavedModel folders, zipped: read and edited without TensorFlow."""
