@@ -49,7 +49,8 @@ class Client:
         self._http = httpx.Client(
             base_url=url.rstrip("/") + "/api/",
             headers={name: value for name, value in headers.items() if value is not None},
-            transport=httpx.HTTPTransport(verify=verify, retries=3),
+            # A connection a call: one that was kept may be closed by a service that starts again, just as it is used.
+            transport=httpx.HTTPTransport(verify=verify, retries=3, limits=httpx.Limits(max_keepalive_connections=0)),
             # An upload waits for the server's disk, so writes have no limit of their own.
             timeout=httpx.Timeout(60, write=None),
         )

@@ -85,7 +85,9 @@ def serving(settings: Settings) -> Iterator[Service]:
         url = next((line.split()[3] for line in process.stdout if "listens on" in line), None)
         if url is None:
             _could_not_start(process, log)
-        with httpx.Client(base_url=str(url), verify=False, timeout=60) as client:  # its certificate is its own
+        # Its certificate is its own; a kept connection could be closed just as it is used.
+        limits = httpx.Limits(max_keepalive_connections=0)
+        with httpx.Client(base_url=str(url), verify=False, timeout=60, limits=limits) as client:
             yield Service(url=str(url), settings=settings, log=log, process=process, client=client)
     finally:
         process.terminate()

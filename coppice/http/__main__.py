@@ -38,6 +38,10 @@ def main() -> int:
     return 0
 
 
+#: Longer than clients wait between two calls: a call that meets the closing of its connection fails.
+_KEEP_ALIVE_SECONDS = 75
+
+
 def serve(settings: Settings, listening: socket.socket | None = None) -> None:
     """Open everything, listen unless that was done, serve."""
     app = create_app(settings, Desk(settings), Keys(settings), Storage(settings))
@@ -52,6 +56,7 @@ def serve(settings: Settings, listening: socket.socket | None = None) -> None:
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=_GRACE_SECONDS,
+        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
     )
     config.load()
     listening = listening or config.bind_socket()

@@ -11,7 +11,7 @@ import torch
 from coppice.formats import open_upload
 from coppice.records.request import Framework, Part, Request
 from tests.dialects.files import Dialect, Saved
-from tests.dialects.test_round_trip import APPLICATIONS, SMALL, writes
+from tests.dialects.test_round_trip import APPLICATIONS, LONG, SMALL, writes
 
 pytestmark = [pytest.mark.dialects, pytest.mark.slow]
 
@@ -23,7 +23,7 @@ TOLERANCE = 1e-5
 @pytest.mark.parametrize(
     ("dialect", "model"),
     [
-        pytest.param(dialect, model, id=f"{dialect}-{model}")
+        pytest.param(dialect, model, id=f"{dialect}-{model}", marks=LONG if model in APPLICATIONS[1:] else ())
         for dialect in ONE_PER_FRAMEWORK
         for model in (*SMALL, *APPLICATIONS)
         if writes(dialect, model)

@@ -17,7 +17,7 @@ from tests.serving import Files
 #: Limits small enough that the jobs which run into one do so soon, large enough for an ordinary job on a busy machine.
 SETTINGS = Settings(
     port=0,
-    workers=4,
+    workers=2,
     job_seconds=90,
     job_cpu_seconds=15,
     job_memory_bytes=3072 * MIB,
