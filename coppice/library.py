@@ -22,10 +22,7 @@ from coppice.formats.keras.live import is_keras_model, load_live, save_live
 from coppice.records.plan import Plan
 from coppice.records.report import Inspection, Progress, Report
 from coppice.records.request import Framework, Part, Request, parse_percent
-from coppice.steps.measure import measure
-from coppice.steps.summary import summary
 from coppice.tracing import Layer, Network
-from coppice.version import __version__
 
 Inputs = torch.Tensor | Sequence[torch.Tensor]
 
@@ -58,21 +55,10 @@ def prune(
     request = _request(Framework.PYTORCH, percent, omit, criterion, seed)
     network = _network(model, example_inputs)
     pruned = pipeline.prune(network, request, _silent)
+    report = pipeline.report_on(network, pruned, request)
+    # After the measuring: a forward pass in training mode would move the batch-norm statistics of the result.
     for part, original in zip(pruned.module.modules(), model.modules(), strict=True):
         part.training = original.training
-    before, after = measure(network, pruned.module)
-    report = Report(
-        coppice=__version__,
-        request=request,
-        versions=pipeline.versions(),
-        groups=pruned.groups,
-        frozen=pruned.frozen,
-        verification=pruned.verification,
-        before=before,
-        after=after,
-        summary=summary(network, pruned.module),
-        notes=pruned.notes,
-    )
     return Result(model=pruned.module, plan=pruned.plan, report=report)
 
 

@@ -55,8 +55,18 @@ def run(request: Request, files: Mapping[Part, Path], out: Path, progress: Tell)
     source = open_upload(request, files)
     pruned = prune(source.network, request, progress)
     progress(Progress(step="measure", fraction=0.6))
-    before, after = measure(source.network, pruned.module)
-    report = Report(
+    report = report_on(source.network, pruned, request)
+    progress(Progress(step="write", fraction=0.7))
+    artifacts = (*source.write(pruned.module, pruned.plan, report, out), _plan(pruned.plan, out))
+    progress(Progress(step="reload", fraction=0.85))
+    source.reload(pruned.module, artifacts, out)
+    return _with_bundle(report.model_copy(update={"notes": (*report.notes, *source.notes)}), artifacts, out)
+
+
+def report_on(network: Network, pruned: Pruned, request: Request) -> Report:
+    """Measure a cut and say everything of it that is known before files are written."""
+    before, after = measure(network, pruned.module)
+    return Report(
         coppice=__version__,
         request=request,
         versions=versions(),
@@ -65,14 +75,9 @@ def run(request: Request, files: Mapping[Part, Path], out: Path, progress: Tell)
         verification=pruned.verification,
         before=before,
         after=after,
-        summary=summary(source.network, pruned.module),
+        summary=summary(network, pruned.module),
         notes=pruned.notes,
     )
-    progress(Progress(step="write", fraction=0.7))
-    artifacts = (*source.write(pruned.module, pruned.plan, report, out), _plan(pruned.plan, out))
-    progress(Progress(step="reload", fraction=0.85))
-    source.reload(pruned.module, artifacts, out)
-    return _with_bundle(report.model_copy(update={"notes": (*report.notes, *source.notes)}), artifacts, out)
 
 
 def inspect(request: Request, files: Mapping[Part, Path], progress: Tell) -> Inspection:

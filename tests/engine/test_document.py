@@ -35,6 +35,16 @@ def test_the_model_given_is_left_untouched() -> None:
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
 
 
+def test_measuring_a_model_in_training_mode_leaves_its_statistics() -> None:
+    norm = torch.nn.BatchNorm2d(8)
+    model = torch.nn.Sequential(torch.nn.Conv2d(1, 8, 3), norm, torch.nn.Conv2d(8, 2, 3)).train()
+    result = coppice.prune(model, percent=0.5, example_inputs=torch.ones(2, 1, 8, 8))
+
+    kept = list(result.plan.kept["1.running_mean"][0])
+    assert torch.equal(result.model[1].running_mean, norm.get_buffer("running_mean")[kept])
+    assert result.model[1].num_batches_tracked == 0
+
+
 def test_the_kept_indices_are_the_filters_with_the_largest_l1_norm() -> None:
     torch.manual_seed(3)
     model = Net()
