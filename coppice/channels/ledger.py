@@ -12,6 +12,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import IntFlag
 
 import numpy as np
@@ -104,6 +105,19 @@ class Ledger:
     def mixes(self, labels: Labels, reason: str) -> None:
         """A statistic runs over these positions, so that removing some changes what the others become."""
         self._mixes.append((labels, reason))
+
+    def couple(self, a: Labels, b: Labels, reason: str) -> None:
+        """The same share of both stays: the code takes the size of one for the size of the other."""
+        self._fix_all(reason, a, b)
+
+    def balance(self, blocks: Sequence[Labels]) -> None:
+        """Each of these equally long blocks keeps the same number of positions."""
+        for other in blocks[1:]:
+            self.tie(blocks[0], other)
+
+    def _fix_all(self, reason: str, *vectors: Labels) -> None:
+        for labels in vectors:
+            self.fix(labels, reason)
 
     def settle(self) -> Channels:
         """The units and groups that follow from everything noted so far."""
