@@ -5,6 +5,7 @@ of tensors' values or of any framework: numpy and scipy only.
 """
 
 from coppice.channels.groups import Channels, Frozen, Group, Slots
-from coppice.channels.ledger import FIXED, Axes, Labels, Ledger, Role
+from coppice.channels.ledger import Axes, Labels, Ledger, Role
+from coppice.channels.shares import FIXED
 
 __all__ = ["FIXED", "Axes", "Channels", "Frozen", "Group", "Labels", "Ledger", "Role", "Slots"]

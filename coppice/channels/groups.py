@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
+
+from coppice.channels.shares import FIXED, Cells, EqualShares, Units, cells, unsatisfied
 
 Ints = NDArray[np.int64]
 Axis = tuple[str, int]
@@ -32,11 +35,17 @@ class Slots:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
-    """Units that live on the same axes; `size` of them, numbered 0 to size - 1 in order of their first position."""
+    """Units that live on the same axes; `size` of them, numbered 0 to size - 1 in order of their first position.
+
+    Every cell of the group loses the same share, in steps of 1/`fineness`; so do all groups of the same `bundle`.
+    """
 
     size: int
     slots: dict[Axis, Slots]
     mixes: str | None  # the reason why exact equality can't hold when units are removed, if there is one
+    cell: Ints  # per unit: the cell that it belongs to
+    fineness: int
+    bundle: int
 
     @property
     def axes(self) -> tuple[Axis, ...]:
@@ -74,30 +83,83 @@ def settle(
     fixes: Sequence[tuple[Ints, str]],
     roles: Sequence[tuple[Ints, int]],
     mixes: Sequence[tuple[Ints, str]],
+    shares: Sequence[EqualShares],
 ) -> Channels:
     """Components, reasons and groups; `count` is one more than the largest label. See `Ledger` for the arguments."""
-    unit_of = _components(count, ties)
-    reason_of = _first_reason(unit_of, fixes)
-    mixed_by = _first_reason(unit_of, mixes)
+    lying = _lying(slots, roles, count)
+    ties, fixes, shares = list(ties), list(fixes), list(shares)
+    while True:
+        units, reasons = _units(count, lying, ties, fixes)
+        failing = unsatisfied(shares, units)
+        if not failing:
+            parts, failing = cells(shares, units)
+        if not failing:
+            break
+        # Ties first: they may make room for what else would have to stay.
+        failing = [one for one in failing if one.tieable] or failing
+        for one in failing:
+            more_ties, more_fixes = one.fallback()
+            ties += more_ties
+            fixes += more_fixes
+        shares = [one for one in shares if all(one is not other for other in failing)]
+
+    mixed_by = _first_reason(units.of, mixes)
+    unit = units.of[lying.label]
+    free = units.free[unit]
+    names: list[Axis] = [(tensor, number) for tensor, number, *_ in slots]
+    frozen = _frozen(names, unit[~free], lying.axis[~free], lying.role[~free], reasons)
+    groups = _groups(
+        names, unit[free], lying.axis[free], lying.position[free], lying.role[free], units.family, mixed_by, parts
+    )
+    return Channels(groups=groups, frozen=frozen, sizes={(tensor, n): length for tensor, n, _, length in slots})
+
+
+class _Lying(NamedTuple):
+    """Every slot of every tensor: its label, its axis (by number), its position there, and what it does."""
+
+    label: Ints
+    axis: Ints
+    position: Ints
+    role: Ints
+
+
+def _lying(slots: Sequence[tuple[str, int, int, int]], roles: Sequence[tuple[Ints, int]], count: int) -> _Lying:
     role_of = np.zeros(count, dtype=np.int64)
     for labels, part in roles:
         role_of[labels] |= int(part)
+    none = np.zeros(0, dtype=np.int64)
+    label = np.concatenate([none, *(np.arange(first, first + length) for *_, first, length in slots)])
+    return _Lying(
+        label=label,
+        axis=np.repeat(np.arange(len(slots)), [length for *_, length in slots]),
+        position=np.concatenate([none, *(np.arange(length) for *_, length in slots)]),
+        role=role_of[label],
+    )
 
-    unit = np.concatenate([unit_of[first : first + length] for *_, first, length in slots] or [np.zeros(0, np.int64)])
-    role = np.concatenate([role_of[first : first + length] for *_, first, length in slots] or [np.zeros(0, np.int64)])
-    axis = np.repeat(np.arange(len(slots)), [length for *_, length in slots])
-    position = np.concatenate([np.arange(length) for *_, length in slots] or [np.zeros(0, np.int64)])
 
-    produced = np.zeros(unit_of.max(initial=0) + 1, dtype=bool)
-    produced[unit[(role & PRODUCES) > 0]] = True
-    for orphan in np.setdiff1d(unit, np.flatnonzero(produced)):
-        reason_of.setdefault(int(orphan), "no layer produces these channels")
-
-    fixed = np.isin(unit, np.fromiter(reason_of, dtype=np.int64, count=len(reason_of)))
-    names: list[Axis] = [(tensor, number) for tensor, number, *_ in slots]
-    frozen = _frozen(names, unit[fixed], axis[fixed], role[fixed], reason_of)
-    groups = _groups(names, unit[~fixed], axis[~fixed], position[~fixed], role[~fixed], mixed_by)
-    return Channels(groups=groups, frozen=frozen, sizes={(tensor, n): length for tensor, n, _, length in slots})
+def _units(
+    count: int, lying: _Lying, ties: Sequence[tuple[Ints, Ints]], fixes: Sequence[tuple[Ints, str]]
+) -> tuple[Units, dict[int, str]]:
+    """The connected components, and the reason of every one that stays."""
+    of = _components(count, ties)
+    reasons = _first_reason(of, fixes)
+    unit = of[lying.label]
+    number = of.max(initial=0) + 1
+    stored, free = np.zeros(number, dtype=bool), np.zeros(number, dtype=bool)
+    stored[unit] = True
+    free[unit[(lying.role & PRODUCES) > 0]] = True
+    for orphan in np.flatnonzero(stored & ~free):
+        reasons.setdefault(int(orphan), "no layer produces these channels")
+    held = np.fromiter(reasons, dtype=np.int64, count=len(reasons))
+    free[held] = False
+    loose = ~stored
+    loose[held] = loose[of[FIXED]] = False
+    # Units on the same set of axes are a family: the sum of a random word per axis tells the sets apart.
+    words = np.random.default_rng(0).integers(1, 2**62, size=lying.axis.max(initial=0) + 1)
+    pairs = np.unique(np.stack([unit, lying.axis]), axis=1)
+    family = np.zeros(number, dtype=np.int64)
+    np.add.at(family, pairs[0], words[pairs[1]])
+    return Units(of=of, free=free, loose=loose, family=family), reasons
 
 
 def _components(count: int, ties: Sequence[tuple[Ints, Ints]]) -> Ints:
@@ -128,28 +190,35 @@ def _frozen(names: Sequence[Axis], unit: Ints, axis: Ints, role: Ints, reason_of
 
 
 def _groups(
-    names: Sequence[Axis], unit: Ints, axis: Ints, position: Ints, role: Ints, mixed_by: dict[int, str]
+    names: Sequence[Axis],
+    unit: Ints,
+    axis: Ints,
+    position: Ints,
+    role: Ints,
+    family: Ints,
+    mixed_by: dict[int, str],
+    parts: Cells,
 ) -> tuple[Group, ...]:
-    members: dict[int, set[int]] = {}
-    for number, a in zip(unit.tolist(), axis.tolist(), strict=True):
-        members.setdefault(number, set()).add(a)
-    families: dict[frozenset[int], list[int]] = {}
-    for number, on in members.items():  # in order of first position, so units are numbered as the model stores them
-        families.setdefault(frozenset(on), []).append(number)
+    numbers, first = np.unique(unit, return_index=True)
+    numbers = numbers[np.argsort(first)]  # in order of first position, so units are numbered as the model stores them
+    kinds: dict[tuple[int, int], list[int]] = {}
+    for number, words, bundle in zip(
+        numbers.tolist(), family[numbers].tolist(), parts.bundle[numbers].tolist(), strict=True
+    ):
+        kinds.setdefault((words, bundle), []).append(number)
+    members = [np.array(inside) for inside in kinds.values()]
+    group_of_unit, index_in = np.zeros_like(family), np.zeros_like(family)
+    for group, inside in enumerate(members):
+        group_of_unit[inside] = group
+        index_in[inside] = np.arange(inside.size)
 
-    family_of = np.zeros(unit.max(initial=0) + 1, dtype=np.int64)
-    index_in = np.zeros_like(family_of)
-    for family, numbers in enumerate(families.values()):
-        family_of[numbers] = family
-        index_in[numbers] = np.arange(len(numbers))
-
-    order = np.lexsort((position, axis, family_of[unit]))
-    key = family_of[unit][order] * (len(names) + 1) + axis[order]
+    order = np.lexsort((position, axis, group_of_unit[unit]))
+    key = group_of_unit[unit][order] * (len(names) + 1) + axis[order]
     starts = np.flatnonzero(np.diff(key, prepend=-1))
-    slots: list[dict[Axis, Slots]] = [{} for _ in families]
+    slots: list[dict[Axis, Slots]] = [{} for _ in members]
     for chunk in np.split(order, starts[1:]) if order.size else []:
         roles = int(np.bitwise_or.reduce(role[chunk]))
-        slots[family_of[unit[chunk[0]]]][names[axis[chunk[0]]]] = Slots(
+        slots[group_of_unit[unit[chunk[0]]]][names[axis[chunk[0]]]] = Slots(
             unit=index_in[unit[chunk]],
             position=position[chunk],
             produces=bool(roles & PRODUCES),
@@ -157,9 +226,12 @@ def _groups(
         )
     return tuple(
         Group(
-            size=len(numbers),
+            size=inside.size,
             slots=lying,
-            mixes=next((mixed_by[n] for n in numbers if n in mixed_by), None),
+            mixes=next((mixed_by[n] for n in inside.tolist() if n in mixed_by), None),
+            cell=parts.cell[inside],
+            fineness=int(parts.fineness[inside[0]]),
+            bundle=int(parts.bundle[inside[0]]),
         )
-        for numbers, lying in zip(families.values(), slots, strict=True)
+        for inside, lying in zip(members, slots, strict=True)
     )

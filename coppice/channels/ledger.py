@@ -19,13 +19,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coppice.channels.groups import Channels, settle
+from coppice.channels.shares import FIXED, EqualShares, tied
 
 #: One label per position of an axis; FIXED marks a position that no plan removes.
 Labels = NDArray[np.int64]
 #: The labels of a whole tensor, one vector per axis.
 Axes = tuple[Labels, ...]
-
-FIXED = 0
 
 
 class Role(IntFlag):
@@ -51,6 +50,7 @@ class Ledger:
         self._roles: list[tuple[Labels, Role]] = []
         self._mixes: list[tuple[Labels, str]] = []
         self._outputs: list[tuple[Labels, str]] = []
+        self._shares: list[EqualShares] = []
         self._used: set[str] = set()
 
     def declare(self, tensor: str, shape: tuple[int, ...]) -> Axes:
@@ -75,10 +75,9 @@ class Ledger:
         """Positions `a[i]` and `b[i]` go together or stay together; both have the same length."""
         if a is b or np.array_equal(a, b):
             return
-        self._stay(a[b == FIXED], f"combined with a fixed position in {self.where}")
-        self._stay(b[a == FIXED], f"combined with a fixed position in {self.where}")
-        free = (a != FIXED) & (b != FIXED)
-        self._ties.append((a[free], b[free]))
+        pairs, alone = tied(a, b)
+        self._ties.append(pairs)
+        self._stay(alone, f"combined with a fixed position in {self.where}")
 
     def fix(self, labels: Labels, reason: str) -> None:
         """These positions stay; the reason is shown to the user, followed by where it arose."""
@@ -107,17 +106,15 @@ class Ledger:
         self._mixes.append((labels, reason))
 
     def couple(self, a: Labels, b: Labels, reason: str) -> None:
-        """The same share of both stays: the code takes the size of one for the size of the other."""
-        self._fix_all(reason, a, b)
+        """The same share of both stays: the code takes the length of one for that of the other.
+
+        Where that can't be had both stay whole, and the reason is shown to the user.
+        """
+        self._shares.append(EqualShares(blocks=(a, b), reason=f"{reason} ({self.where})" if self.where else reason))
 
     def balance(self, blocks: Sequence[Labels]) -> None:
         """Each of these equally long blocks keeps the same number of positions."""
-        for other in blocks[1:]:
-            self.tie(blocks[0], other)
-
-    def _fix_all(self, reason: str, *vectors: Labels) -> None:
-        for labels in vectors:
-            self.fix(labels, reason)
+        self._shares.append(EqualShares(blocks=tuple(blocks), reason=f"kept as wide as a fixed block in {self.where}"))
 
     def settle(self) -> Channels:
         """The units and groups that follow from everything noted so far."""
@@ -127,4 +124,4 @@ class Ledger:
             + self._fixes
             + [(np.arange(first, first + length), "not used by the forward pass") for _, _, first, length in unused]
         )
-        return settle(self._next, self._slots, self._ties, fixes, self._roles, self._mixes)
+        return settle(self._next, self._slots, self._ties, fixes, self._roles, self._mixes, self._shares)

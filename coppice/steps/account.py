@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from coppice.channels import Channels, Group
 from coppice.errors import UnknownLayer
 from coppice.records.report import FrozenReport, GroupReport
-from coppice.steps.make_plan import share
+from coppice.steps.make_plan import removal, share
 from coppice.tracing import Network
 
 #: Names listed in an error before it says "and N more".
@@ -67,14 +67,18 @@ def groups(
     lines = []
     for number, group in enumerate(channels.groups):
         layers, asked = names.producers(group), share(group.size, percent)
+        removed = removal(group, percent) if number in cut else 0
+        reason = reasons.get(number)
+        if number in cut and removed != asked:
+            reason = f"goes in steps of {group.size // group.fineness}, because other channels must keep the same share"
         lines.append(
             GroupReport(
                 name=layers[0],
                 layers=layers,
                 channels=group.size,
                 asked=asked,
-                removed=asked if number in cut else 0,
-                reason=reasons.get(number),
+                removed=removed,
+                reason=reason,
             )
         )
     return tuple(lines)

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable
 from decimal import Decimal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from coppice.channels import Channels, Group
 from coppice.records.plan import Plan
@@ -24,16 +25,19 @@ def share(channels: int, percent: float) -> int:
     return max(0, min(math.ceil(exact - Decimal("0.5")), channels - 1))
 
 
+def removal(group: Group, percent: float) -> int:
+    """How many units of a group `percent` removes: what is asked, rounded to the steps in which the group can go."""
+    return share(group.fineness, percent) * (group.size // group.fineness)
+
+
 def make_plan(channels: Channels, scores: Scores, percent: float, cut: Iterable[int]) -> Plan:
     """Remove `percent` of the units of every group whose number is in `cut`; the lowest scores go."""
     removed: dict[tuple[str, int], set[int]] = {}
     for chosen in cut:
         group = channels.groups[chosen]
-        count = share(group.size, percent)
-        if not count:
+        if not removal(group, percent):
             continue
-        going = np.zeros(group.size, dtype=bool)
-        going[np.argsort(scores[chosen], kind="stable")[:count]] = True
+        going = _going(group, scores[chosen], percent)
         for axis, slots in group.slots.items():
             removed.setdefault(axis, set()).update(slots.position[going[slots.unit]].tolist())
     kept: dict[str, dict[int, tuple[int, ...]]] = {}
@@ -41,6 +45,16 @@ def make_plan(channels: Channels, scores: Scores, percent: float, cut: Iterable[
         stays = tuple(i for i in range(channels.sizes[tensor, number]) if i not in positions)
         kept.setdefault(tensor, {})[number] = stays
     return Plan(kept=kept)
+
+
+def _going(group: Group, scores: NDArray[np.float64], percent: float) -> NDArray[np.bool_]:
+    """Of every cell the units with the lowest scores, the same share of each."""
+    going = np.zeros(group.size, dtype=bool)
+    for cell in np.unique(group.cell):
+        inside = np.flatnonzero(group.cell == cell)
+        count = share(group.fineness, percent) * inside.size // group.fineness
+        going[inside[np.argsort(scores[inside], kind="stable")[:count]]] = True
+    return going
 
 
 def keeps_output(group: Group, tensors: Collection[str]) -> bool:

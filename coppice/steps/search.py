@@ -40,19 +40,27 @@ def largest_cut(
 ) -> tuple[Cut, dict[int, str]]:
     """The largest verified cut of the candidate groups, and why each of the others had to stay whole."""
 
+    groups = traced.channels.groups
+    bundles: dict[int, list[int]] = {}  # groups that lose one share go together or stay together
+    for number in candidates:
+        bundles.setdefault(groups[number].bundle, []).append(number)
+
     def plan_of(chosen: Sequence[int]) -> Plan:
         return make_plan(traced.channels, scores, percent, chosen)
 
-    def run(chosen: Sequence[int]) -> tuple[int, ...]:
-        _run(network, traced, plan_of(chosen))
-        return tuple(chosen)
+    def members(chosen: Sequence[int]) -> list[int]:
+        return sorted(number for bundle in chosen for number in bundles[bundle])
+
+    def run(chosen: Sequence[int]) -> None:
+        _run(network, traced, plan_of(members(chosen)))
 
     def check(chosen: Sequence[int]) -> Cut:
-        return _check(network, traced, plan_of, sorted(chosen))
+        return _check(network, traced, plan_of, members(chosen))
 
-    running = _Admission(run).of(candidates)
+    running = _Admission(run).of([*bundles])
     equal = _Admission(check).of(running.accepted)
-    return equal.result, running.refused | equal.refused
+    refused = running.refused | equal.refused
+    return equal.result, {number: reason for bundle, reason in refused.items() for number in bundles[bundle]}
 
 
 class _Admission(Generic[T]):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from coppice.channels import Ledger
+from coppice.steps.make_plan import make_plan, removal
 
 
 def test_units_with_the_same_axes_form_one_group() -> None:
@@ -76,3 +77,70 @@ def test_ties_that_repeat_many_times_still_tie() -> None:
     ledger.tie(np.repeat(a, 256), np.repeat(b, 256))
     (group,) = ledger.settle().groups
     assert group.axes == (("a", 0), ("b", 0))
+
+
+def test_balanced_halves_keep_equal_counts_but_not_the_same_positions() -> None:
+    ledger = Ledger()
+    (out, _) = ledger.declare("a.weight", (16, 3))
+    ledger.use("a.weight")
+    ledger.produces(out)
+    ledger.balance([out[:8], out[8:]])
+    channels = ledger.settle()
+    (group,) = channels.groups
+    assert group.size == 16, "the positions are not tied"
+
+    scores = np.array([0.0] * 4 + [5.0] * 4 + [1.0] * 8)  # the first four of the first half are the least
+    plan = make_plan(channels, (scores,), 0.25, [0])
+    kept = plan.kept["a.weight"][0]
+    assert sum(i < 8 for i in kept) == sum(i >= 8 for i in kept) == 6
+    assert {0, 1}.isdisjoint(kept)
+
+
+def test_coupled_axes_of_different_lengths_lose_the_same_share() -> None:
+    ledger = Ledger()
+    (wide, _), (narrow, _) = ledger.declare("wide.weight", (96, 3)), ledger.declare("narrow.weight", (16, 3))
+    for name, labels in (("wide.weight", wide), ("narrow.weight", narrow)):
+        ledger.use(name)
+        ledger.produces(labels)
+    ledger.couple(wide, narrow, "the code divides one by six")
+    channels = ledger.settle()
+    first, second = channels.groups
+    assert first.bundle == second.bundle
+    for percent in (0.1, 0.3, 0.45, 0.7):
+        removed = [removal(group, percent) for group in channels.groups]
+        assert removed[0] == 6 * removed[1] > 0
+    assert removal(second, 0.3) == 5, "the nearest number to 4.8"
+
+
+def test_an_axis_coupled_to_a_fixed_one_stays_with_the_reason() -> None:
+    ledger = Ledger()
+    (out, _) = ledger.declare("a.weight", (16, 3))
+    ledger.use("a.weight")
+    ledger.produces(out)
+    ledger.couple(out, np.zeros(4, dtype=np.int64), "the code takes a quarter of it for the number of heads")
+    channels = ledger.settle()
+    assert not channels.groups
+    assert channels.frozen[0].reason == "the code takes a quarter of it for the number of heads"
+
+
+def test_halves_that_can_not_be_balanced_are_tied() -> None:
+    ledger = Ledger()
+    (left, _), (right, _) = ledger.declare("left.weight", (5, 3)), ledger.declare("right.weight", (13, 3))
+    for name, labels in (("left.weight", left), ("right.weight", right)):
+        ledger.use(name)
+        ledger.produces(labels)
+    both = np.concatenate([left, right])  # the middle lies inside of the second: cells of 5, 4 and 9
+    ledger.balance([both[:9], both[9:]])
+    channels = ledger.settle()
+    sizes = {group.axes: group.size for group in channels.groups}
+    assert sizes == {(("left.weight", 0), ("right.weight", 0)): 5, (("right.weight", 0),): 4}
+
+
+def test_a_balance_with_constants_binds_nothing() -> None:
+    ledger = Ledger()
+    (out, _) = ledger.declare("a.weight", (8, 3))
+    ledger.use("a.weight")
+    ledger.produces(out)
+    ledger.couple(out, ledger.fresh(8), "as long as zeros that the code makes")
+    (group,) = ledger.settle().groups
+    assert (group.size, group.fineness) == (8, 8)
