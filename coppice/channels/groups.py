@@ -141,7 +141,7 @@ def _units(
     count: int, lying: _Lying, ties: Sequence[tuple[Ints, Ints]], fixes: Sequence[tuple[Ints, str]]
 ) -> tuple[Units, dict[int, str]]:
     """The connected components, and the reason of every one that stays."""
-    of = _components(count, ties)
+    of = connected(count, ties)
     reasons = _first_reason(of, fixes)
     unit = of[lying.label]
     number = of.max(initial=0) + 1
@@ -162,7 +162,8 @@ def _units(
     return Units(of=of, free=free, loose=loose, family=family), reasons
 
 
-def _components(count: int, ties: Sequence[tuple[Ints, Ints]]) -> Ints:
+def connected(count: int, ties: Sequence[tuple[Ints, Ints]]) -> Ints:
+    """The number of every label's connected component, `count` being one more than the largest label."""
     if not ties:
         return np.arange(count)
     a = np.concatenate([left for left, _ in ties])

@@ -12,13 +12,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from enum import IntFlag
 
 import numpy as np
 from numpy.typing import NDArray
 
-from coppice.channels.groups import Channels, settle
+from coppice.channels.groups import Channels, connected, settle
 from coppice.channels.shares import FIXED, EqualShares, tied
 
 #: One label per position of an axis; FIXED marks a position that no plan removes.
@@ -115,6 +115,20 @@ class Ledger:
     def balance(self, blocks: Sequence[Labels]) -> None:
         """Each of these equally long blocks keeps the same number of positions."""
         self._shares.append(EqualShares(blocks=tuple(blocks), reason=f"kept as wide as a fixed block in {self.where}"))
+
+    def units(self) -> Labels:
+        """The unit of every label, by the ties so far."""
+        return connected(self._next, self._ties)
+
+    def stored(self) -> Iterator[tuple[str, int, Labels]]:
+        """The labels of every axis of every stored tensor."""
+        for tensor, axis, first, length in self._slots:
+            yield tensor, axis, np.arange(first, first + length, dtype=np.int64)
+
+    def held(self) -> Labels:
+        """Every label that is to stay, so far; whatever is tied to one stays too."""
+        found = [labels for labels, _ in (*self._fixes, *self._outputs)]
+        return np.concatenate([np.array([FIXED]), *found])
 
     def settle(self) -> Channels:
         """The units and groups that follow from everything noted so far."""
