@@ -9,6 +9,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from coppice.errors import ParameterInvalid
+
 MIB = 1024 * 1024
 
 
@@ -49,6 +51,15 @@ class Settings(BaseModel):
     def asks_for_keys(self) -> bool:
         """Whether a call needs an API key."""
         return not self.loopback_only if self.keys_required is None else self.keys_required
+
+    def refuse_unsafe(self) -> None:
+        """Raise ParameterInvalid for jobs without a sandbox on an address that others can reach."""
+        if self.isolation == "none" and not self.loopback_only:
+            raise ParameterInvalid(
+                "--isolation none runs the code of whoever sends a job, unprotected, so it serves this machine only,"
+                f" not {self.host}. Use --host 127.0.0.1, or install bubblewrap and leave --isolation out.",
+                field="isolation",
+            )
 
     def environment(self) -> dict[str, str]:
         """The variables from which `load` makes these settings again, in another process."""

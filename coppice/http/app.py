@@ -14,7 +14,7 @@ from starlette.routing import Route
 from coppice.errors import CoppiceError, InternalError, MethodNotAllowed, UnknownAddress
 from coppice.http import answers
 from coppice.http.admission import Admission
-from coppice.http.auth import Gate, refuse_unsafe
+from coppice.http.auth import Gate
 from coppice.http.docs import ABOUT, add_docs
 from coppice.http.envelope import Envelope
 from coppice.http.routes import ADDRESSES, Calls, router
@@ -28,7 +28,7 @@ from coppice.version import __version__
 
 def create_app(settings: Settings, desk: Desk, keys: Keys, storage: Storage) -> FastAPI:
     """The whole HTTP side; raises ParameterInvalid for settings that would let others run code here."""
-    refuse_unsafe(settings)
+    settings.refuse_unsafe()
     app = FastAPI(
         title="Coppice",
         version=__version__,

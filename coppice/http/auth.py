@@ -9,7 +9,7 @@ import asyncio
 
 from starlette.requests import Request
 
-from coppice.errors import CrossSite, KeyInvalid, ParameterInvalid
+from coppice.errors import CrossSite, KeyInvalid
 from coppice.jobs.keys import ANONYMOUS, Keys
 from coppice.settings import Settings, is_loopback
 
@@ -18,16 +18,6 @@ CLIENT_SECRET = "X-IBM-Client-Secret"  # noqa: S105  # the header's name
 
 #: `Sec-Fetch-Site` of a call that the reader makes, or a page of this very service. Other clients don't send it.
 _OWN_PAGES = ("same-origin", "none")
-
-
-def refuse_unsafe(settings: Settings) -> None:
-    """Raise ParameterInvalid for jobs without a sandbox on an address that others can reach."""
-    if settings.isolation == "none" and not settings.loopback_only:
-        raise ParameterInvalid(
-            f"Isolation none runs the models' code unconfined, so it serves this machine only, not {settings.host}. "
-            "Use --host 127.0.0.1, or install bubblewrap and leave --isolation out.",
-            field="isolation",
-        )
 
 
 class Gate:

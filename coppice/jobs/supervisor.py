@@ -15,7 +15,7 @@ import sys
 
 from sqlalchemy.exc import OperationalError
 
-from coppice.errors import IsolationUnavailable, ParameterInvalid, ServiceUnavailable
+from coppice.errors import IsolationUnavailable, ServiceUnavailable
 from coppice.jobs.database import open_database
 from coppice.jobs.locks import hold
 from coppice.jobs.processes import Program, keep_running
@@ -55,12 +55,7 @@ def serve(settings: Settings) -> int:
 
 def _isolation(settings: Settings) -> str:
     """What will contain the jobs; raises when that is nothing and others could send some."""
-    if settings.isolation == "none" and not settings.loopback_only:
-        raise ParameterInvalid(
-            "--isolation none runs the code of whoever sends a job, unprotected, so it serves this machine only:"
-            f" --host 127.0.0.1 instead of {settings.host}.",
-            field="host",
-        )
+    settings.refuse_unsafe()
     found = describe(settings)
     reasons = "; ".join(found["reasons"])
     if found["level"] == "unavailable":
