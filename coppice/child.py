@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TextIO
 
 from coppice.errors import BadUpload, CoppiceError, ForwardFailed, InternalError, OutOfMemory
-from coppice.records.report import Failure, Progress, Report
+from coppice.records.report import Failure, Progress
 from coppice.records.request import Part, Request
 
 GO = "go"
@@ -83,8 +83,8 @@ def _run(folder: Path, channel: TextIO) -> None:
     request = Request.model_validate_json((folder / "request.json").read_bytes())
     out = folder / "out"
     out.mkdir(exist_ok=True)
-    report: Report = pipeline.run(request, _files(folder, request), out, tell)
-    (out / "report.json").write_text(report.model_dump_json(indent=2))
+    account = pipeline.TASKS[request.task](request, _files(folder, request), out, tell)
+    (out / "report.json").write_text(account.model_dump_json(indent=2))
 
 
 def _files(folder: Path, request: Request) -> dict[Part, Path]:

@@ -70,7 +70,8 @@ def inspect(
         request = _request(Framework.KERAS, percent, omit, "l1", 0)
         with TemporaryDirectory() as folder:
             saved = save_live(model, Path(folder))
-            return pipeline.inspect(request.model_copy(update=_named(saved)), {Part.MODEL: saved}, _silent)
+            request = request.model_copy(update=_named(saved))
+            return pipeline.inspect(request, {Part.MODEL: saved}, Path(folder), _silent)
     return pipeline.inspect_network(
         _network(model, example_inputs), _request(Framework.PYTORCH, percent, omit, "l1", 0)
     )

@@ -20,11 +20,21 @@ from coppice.channels import Group
 from coppice.errors import NothingToPrune
 from coppice.formats import open_upload
 from coppice.records.plan import Plan
-from coppice.records.report import Artifact, FrozenReport, GroupReport, Inspection, Progress, Report, Verification
-from coppice.records.request import Part, Request
-from coppice.steps import account
+from coppice.records.report import (
+    RESULTS,
+    Account,
+    Artifact,
+    FrozenReport,
+    GroupReport,
+    Inspection,
+    Progress,
+    Report,
+    Verification,
+)
+from coppice.records.request import Part, Request, Task
+from coppice.steps import account, inspection
 from coppice.steps.make_plan import keeps_output
-from coppice.steps.measure import measure
+from coppice.steps.measure import count_macs, measure
 from coppice.steps.score import score
 from coppice.steps.search import largest_cut
 from coppice.steps.summary import summary
@@ -80,22 +90,36 @@ def report_on(network: Network, pruned: Pruned, request: Request) -> Report:
     )
 
 
-def inspect(request: Request, files: Mapping[Part, Path], progress: Tell) -> Inspection:
-    """The groups that could be pruned and the channels that can't, with reasons; nothing is pruned."""
+def inspect(request: Request, files: Mapping[Part, Path], out: Path, progress: Tell) -> Inspection:
+    """As `run`, but nothing is pruned: the account says what could be, and is the only artifact."""
     progress(Progress(step="read", fraction=0.0))
     network = open_upload(request, files).network
     progress(Progress(step="trace", fraction=0.5))
-    return inspect_network(network, request)
+    artifact = Artifact(name=RESULTS[Task.INSPECT], file="inspection.json", media_type="application/json")
+    found = inspect_network(network, request).model_copy(update={"artifacts": (artifact,)})
+    (out / artifact.file).write_text(found.model_dump_json(indent=2))
+    return found
 
 
 def inspect_network(network: Network, request: Request) -> Inspection:
-    """As `inspect`, for a model that is already open."""
+    """The groups of an open model that could be pruned and the channels that can't, with reasons."""
     channels, names = trace(network, rules.rule_of).channels, account.Names(network)
     kept = _omitted(channels.groups, names, request.omit)
+    sample = tuple(entry[:1] for entry in network.inputs)
+    macs = count_macs(network.module, sample)
+    lines = account.groups(channels, names, request.percent, range(len(channels.groups)), kept)
+    groups = inspection.with_shares(lines, channels.groups, network.module, sample, macs)
+    frozen = account.frozen(channels, names)
     return Inspection(
-        groups=account.groups(channels, names, request.percent, range(len(channels.groups)), kept),
-        frozen=account.frozen(channels, names),
+        coppice=__version__,
+        request=request.model_copy(update={"task": Task.INSPECT}),
+        versions=versions(),
+        groups=groups,
+        frozen=frozen,
+        summary=inspection.table(groups, frozen),
         notes=network.notes,
+        parameters=sum(entry.numel() for entry in network.module.parameters()),
+        macs=macs,
     )
 
 
@@ -136,7 +160,14 @@ def versions() -> dict[str, str]:
 
 def _omitted(groups: Sequence[Group], names: account.Names, omit: Sequence[str]) -> dict[int, str]:
     tensors = names.omitted(omit)
-    return {number: "omitted by the request" for number, group in enumerate(groups) if keeps_output(group, tensors)}
+    kept = {number: "omitted by the request" for number, group in enumerate(groups) if keeps_output(group, tensors)}
+    held = {groups[number].bundle: names.producers(groups[number])[0] for number in kept}
+    coupled = {
+        number: f"keeps the same share as {held[group.bundle]}, which the request omits"
+        for number, group in enumerate(groups)
+        if group.bundle in held
+    }
+    return coupled | kept
 
 
 def _why_nothing(percent: float, groups: Sequence[GroupReport], frozen: Sequence[FrozenReport]) -> str:
@@ -163,3 +194,10 @@ def _with_bundle(report: Report, artifacts: tuple[Artifact, ...], out: Path) -> 
         for artifact in (*artifacts, account_file):
             archive.write(out / artifact.file, artifact.file)
     return complete
+
+
+#: What a job of each task runs.
+TASKS: Mapping[Task, Callable[[Request, Mapping[Part, Path], Path, Tell], Account]] = {
+    Task.PRUNE: run,
+    Task.INSPECT: inspect,
+}

@@ -20,10 +20,10 @@ from coppice.cli.app import app
 from coppice.cli.serve import flag
 from coppice.criteria import CRITERIA
 from coppice.formats import OPENERS
+from coppice.http.intake import INTAKES, Intake
 from coppice.http.parameters import parameters_of
 from coppice.http.parts import parts_of
 from coppice.http.routes import ADDRESSES, Calls
-from coppice.records.request import Framework
 from coppice.settings import Settings
 from docs import picture
 
@@ -120,27 +120,31 @@ def command_page() -> str:
 
 def calls_page() -> str:
     parts = ["# HTTP calls\n\nUnder `/api` and under `/edgeai/run/api`; a running service describes them at `/docs`.\n"]
-    frameworks = {f"{framework.value}_prune": framework for framework in Framework}
     for name, (method, address) in ADDRESSES.items():
         parts.append(f"## `{method} {address}`\n\n{first_line(getattr(Calls, name))}\n")
-        if name in frameworks:
-            parts.append(_inputs(frameworks[name]))
+        if name in INTAKES:
+            parts.append(_inputs(INTAKES[name]))
     return "\n".join(parts)
 
 
-def _inputs(framework: Framework) -> str:
+def _inputs(intake: Intake) -> str:
     parameters = (
         (
             _names(parameter.name, parameter.aliases),
             "parameter",
-            _needed(parameter.missing is not None),
+            _needed(parameter.required_by(intake)),
             parameter.description,
         )
-        for parameter in parameters_of(framework)
+        for parameter in parameters_of(intake)
     )
     files = (
-        (_names(part.part.value, part.aliases), "file", _needed(part.required), part.description)
-        for part in parts_of(framework)
+        (
+            _names(part.part.value, part.aliases),
+            "file",
+            _needed(part.required_by(intake)),
+            part.description,
+        )
+        for part in parts_of(intake)
     )
     return table(("name", "kind", "", "what it is"), (*parameters, *files))
 

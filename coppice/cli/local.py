@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Mapping
 from contextlib import redirect_stdout
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from coppice.records.report import Inspection, Progress, Report
 from coppice.records.request import Part, Request
@@ -28,5 +29,5 @@ def inspect(request: Request, files: Mapping[Part, Path], progress: Callable[[Pr
     progress(Progress(step="start", fraction=0, detail="loading torch"))
     from coppice import pipeline
 
-    with redirect_stdout(sys.stderr):
-        return pipeline.inspect(request, files, progress)
+    with redirect_stdout(sys.stderr), TemporaryDirectory(prefix="coppice-") as folder:
+        return pipeline.inspect(request, files, Path(folder), progress)

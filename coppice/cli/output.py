@@ -21,6 +21,9 @@ from rich.table import Table
 from coppice.errors import CoppiceError
 from coppice.records.report import Cost, FrozenReport, GroupReport, Inspection, Progress, Report
 
+#: Columns that only an inspection has: what the group holds of the whole model.
+_SHARES = ("of parameters", "of MACs")
+
 
 @contextmanager
 def reported(*, as_json: bool = False) -> Iterator[None]:
@@ -84,12 +87,12 @@ def _table(title: str, *columns: str, numbers: Collection[str]) -> Table:
 
 
 def _groups(groups: tuple[GroupReport, ...], title: str, removed: str) -> Table:
-    table = _table(title, "group", "layers", "channels", removed, "why not more", numbers=("channels", removed))
+    numbers = ("channels", removed, *(_SHARES if any(group.parameters is not None for group in groups) else ()))
+    table = _table(title, "group", "layers", *numbers, "why not more", numbers=numbers)
     for group in groups:
-        layers = ", ".join(group.layers)
-        table.add_row(
-            escape(group.name), escape(layers), str(group.channels), str(group.removed), escape(group.reason or "")
-        )
+        shares = [f"{share:.1%}" for share in (group.parameters, group.macs) if share is not None]
+        counts = (str(group.channels), str(group.removed), *shares)
+        table.add_row(escape(group.name), escape(", ".join(group.layers)), *counts, escape(group.reason or ""))
     return table
 
 

@@ -14,12 +14,12 @@ from starlette.responses import JSONResponse
 
 from coppice.errors import CoppiceError, KeyInvalid, TooManyRequests
 from coppice.http.admission import RETRY_SECONDS
+from coppice.http.intake import INTAKES
 from coppice.records.job import Job, JobState
 from coppice.records.report import Progress
 
 #: The prefix of the second document, in front of the first document's addresses.
 HUB = "/edgeai/run"
-_PRUNE_CALLS = ("tf_prune", "pt_prune")
 
 NUMBERS: Mapping[JobState, int] = {
     JobState.DONE: 0,
@@ -75,7 +75,7 @@ class _Numbered(_Answer):
 
 # The bases that come last give the fields that are shown first.
 class UploadRefused(_Refusal, _NoTransaction):
-    """A pruning call that was refused."""
+    """A call that sent a model and was refused."""
 
 
 class CallRefused(_Refusal, _Numbered):
@@ -93,8 +93,9 @@ class Status(_Answer):
         description="0 done, 1 queued, 2 running, -1 failed, -2 cancelled. A string under `/edgeai/run`.", examples=[0]
     )
     message: str = Field(
-        description="Done: the layers of the pruned model. Queued: the place in the queue. Running: the step and how "
-        "far it is. Failed: what went wrong and what to do. Cancelled: by whom and when."
+        description="Done: the layers of the pruned model, or what could be pruned of an inspected one. Queued: the "
+        "place in the queue. Running: the step and how far it is. Failed: what went wrong and what to do. Cancelled: "
+        "by whom and when."
     )
     filename: str | None = Field(default=None, description="Name of the result; only when done.", examples=["lenet.h5"])
     progress: Progress | None = Field(default=None, description="The step as data; only while running.")
@@ -127,7 +128,7 @@ def failure(error: CoppiceError, path: str, headers: Mapping[str, str] | None = 
 
     No fields mask is applied: as in Flask-RESTX it is for what was asked, and must not hide why it was refused.
     """
-    kind = UploadRefused if _call(path) in _PRUNE_CALLS else CallRefused
+    kind = UploadRefused if _call(path) in INTAKES else CallRefused
     answer = kind(message=error.message, code=error.code, field=error.field)
     return JSONResponse(
         body(answer, path), error.http_status, headers={**_HEADERS.get(type(error), {}), **(headers or {})}

@@ -6,6 +6,7 @@ The page and all that it loads come from this server: no CDN, no font, no badge 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +31,9 @@ from coppice.errors import (
 )
 from coppice.http.answers import HUB, CallRefused, Status, Submitted, UploadRefused
 from coppice.http.auth import CLIENT_ID, CLIENT_SECRET
+from coppice.http.intake import INTAKES, Intake
 from coppice.http.parameters import parameters_of
 from coppice.http.parts import parts_of
-from coppice.records.request import Framework
 
 #: Where the files of the page are.
 ASSETS = "/docs/assets"
@@ -62,20 +63,20 @@ _TXID = {
     "name": "txid",
     "in": "query",
     "required": True,
-    "description": "Transaction id that a pruning call answered.",
+    "description": "Transaction id that the call which sent the model answered.",
     "schema": {"type": "string"},
 }
 _ARTIFACT = {
     "name": "artifact",
     "in": "query",
     "required": False,
-    "description": "Which file of the result. `model`: the pruned model, for PyTorch the pickled `(model, info)` pair. "
-    "`state_dict`: its tensors only. `class_def`: the class file with which that state dict loads. `onnx`: where the "
-    "model exports. `report`: the whole account, JSON. `bundle`: a zip of all of them.",
+    "description": "Which file of the result; by default the result itself. `model`: the pruned model, for PyTorch "
+    "the pickled `(model, info)` pair. `state_dict`: its tensors only. `class_def`: the class file with which that "
+    "state dict loads. `onnx`: where the model exports. `report`: the whole account, JSON. `bundle`: a zip of all of "
+    "them. `inspection`: what `inspect` found, JSON; it has no other file.",
     "schema": {
         "type": "string",
-        "default": "model",
-        "enum": ["model", "state_dict", "class_def", "onnx", "report", "bundle"],
+        "enum": ["model", "state_dict", "class_def", "onnx", "report", "bundle", "inspection"],
     },
 }
 _KEY: list[dict[str, list[str]]] = [{CLIENT_ID: [], CLIENT_SECRET: []}, {}]
@@ -147,33 +148,30 @@ async def _page(_http: Request) -> Response:
     return FileResponse(_STATIC / "docs.html", headers={"Content-Security-Policy": _PAGE_POLICY})
 
 
-def _prune(framework: Framework, *, summary: str) -> dict[str, Any]:
+def _take(intake: Intake) -> dict[str, Any]:
     parameters = [
         {
             "name": parameter.name,
             "in": "query",
             # A required one may come as a form field, and then not in the query; the page asks for it all the same.
-            "required": parameter.missing is not None,
+            "required": parameter.required_by(intake),
             "description": _with_aliases(parameter.description, parameter.aliases),
             "schema": {"type": parameter.json_type},
             # Only what is required is filled in on the page: an example of anything else would be sent.
-            **({"example": parameter.example} if parameter.missing else {}),
+            **({"example": parameter.example} if parameter.required_by(intake) else {}),
         }
-        for parameter in parameters_of(framework)
+        for parameter in parameters_of(intake)
     ]
-    parts = {
-        part.part.value: {
-            "type": "string",
-            "format": "binary",
-            "description": f"{_with_aliases(part.description, part.aliases)} ({', '.join(part.suffixes)})",
-        }
-        for part in parts_of(framework)
-    }
-    required = [part.part.value for part in parts_of(framework) if part.required]
+    parts: dict[str, dict[str, str]] = {}
+    for part in parts_of(intake):
+        text = f"{_with_aliases(part.description, part.aliases)} ({', '.join(part.suffixes)})"
+        shown = parts.setdefault(part.part.value, {"type": "string", "format": "binary", "description": ""})
+        shown["description"] = f"{shown['description']} {text}".strip()
+    required = [part.part.value for part in parts_of(intake) if part.required_by(intake)]
     form = {"type": "object", "required": required, "properties": parts}
     return _call(
         tag="Send",
-        summary=summary,
+        summary=intake.summary,
         answer=Submitted,
         refused=UploadRefused,
         reasons=(400, 401, 413, 415, 422, 429),
@@ -227,8 +225,7 @@ def _download() -> dict[str, Any]:
 
 
 _CALLS: Mapping[str, Callable[[], dict[str, Any]]] = {
-    "tf_prune": lambda: _prune(Framework.KERAS, summary="Prune a TensorFlow or Keras model"),
-    "pt_prune": lambda: _prune(Framework.PYTORCH, summary="Prune a PyTorch model"),
+    **{call: partial(_take, intake) for call, intake in INTAKES.items()},
     "status": lambda: _call(
         summary="Where a job stands",
         answer=Status,

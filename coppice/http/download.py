@@ -10,23 +10,28 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from coppice.errors import ResultExpired, ResultNotReady, UnknownArtifact
 from coppice.http import answers
 from coppice.records.job import Job, JobState, StoredArtifact
+from coppice.records.report import RESULTS
 from coppice.storage import Storage
 
-DEFAULT_ARTIFACT = "model"
 _MEDIA_TYPE = re.compile(r"[a-z]+/[a-z0-9.+-]+")
 
 
 async def download(http: Request, job: Job, name: str, storage: Storage) -> Response:
-    """The artifact `name` of `job`, or the refusal that the job's state means; raises UnknownArtifact."""
+    """The artifact `name` of `job`, by default its result, or the refusal that its state means.
+
+    Raises UnknownArtifact.
+    """
     if job.state is not JobState.DONE:
         return _nothing_yet(job, http.url.path)
+    result = RESULTS[job.request.task]
+    name = name or result
     by_name = {stored.artifact.name: stored for stored in job.artifacts}
     stored = by_name.get(name)
     if stored is None:
         raise UnknownArtifact(
             f"The result has no artifact {name[:100]!r}. It has {', '.join(by_name)}.", field="artifact"
         )
-    headers = _headers(stored, (job.filename if name == DEFAULT_ARTIFACT else None) or stored.artifact.file)
+    headers = _headers(stored, (job.filename if name == result else None) or stored.artifact.file)
     if headers["ETag"] in http.headers.get("if-none-match", "").split(", "):
         return Response(status_code=304, headers={"ETag": headers["ETag"]})
     try:

@@ -1,4 +1,4 @@
-"""The parameters of the two pruning calls: one table that the reader and the Swagger page share.
+"""The parameters of the calls that take a model: one table that the reader and the Swagger page share.
 
 Here: names, other names, what each may hold, how a set of texts becomes a `Request`. Not here: files (`http.parts`),
 the multipart body (`http.upload`), and what a percentage or an input size is (`records.request`).
@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from coppice.errors import BadRequest, InputSizeInvalid, ParameterInvalid, ParameterMissing
+from coppice.http.intake import INTAKES, Intake
 from coppice.http.names import unknown_name
-from coppice.http.parts import part_names, parts_of
-from coppice.records.request import Framework, Part, Request, parse_input_size, parse_omit, parse_percent
+from coppice.http.parts import UploadPart, part_names, parts_of
+from coppice.records.request import Framework, Request, Task, parse_input_size, parse_omit, parse_percent
 
 _BOTH = frozenset(Framework)
 _PYTORCH = frozenset({Framework.PYTORCH})
@@ -56,6 +57,12 @@ class Parameter:
     aliases: tuple[str, ...] = ()
     calls: frozenset[Framework] = _BOTH
     missing: type[BadRequest] | None = None
+    #: What a call of that task takes where nothing is given.
+    otherwise: Mapping[Task, object] = field(default_factory=dict)
+
+    def required_by(self, intake: Intake) -> bool:
+        """Whether the call can't do without, whatever model is sent."""
+        return self.missing is not None and intake.task not in self.otherwise and intake.frameworks <= self.calls
 
 
 PARAMETERS: tuple[Parameter, ...] = (
@@ -68,6 +75,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         "`0.4` removes 40 % of them.",
         example=0.4,
         missing=ParameterMissing,
+        otherwise={Task.INSPECT: 0.5},
     ),
     Parameter(
         name="input_size",
@@ -115,36 +123,36 @@ PARAMETERS: tuple[Parameter, ...] = (
         name="model_type",
         attribute="framework",
         read=_read_type,
-        description="`pt` or `tf`; the call says it already, and a contradiction is refused.",
+        description="`pt` or `tf`; the call says it already, or the files do, and a contradiction is refused.",
         example="pt",
     ),
 )
 
 
-def parameters_of(framework: Framework) -> tuple[Parameter, ...]:
+def parameters_of(intake: Intake) -> tuple[Parameter, ...]:
     """The parameters that a call takes."""
-    return tuple(parameter for parameter in PARAMETERS if framework in parameter.calls)
+    return tuple(parameter for parameter in PARAMETERS if intake.frameworks & parameter.calls)
 
 
-def parameter_names(framework: Framework) -> frozenset[str]:
+def parameter_names(intake: Intake) -> frozenset[str]:
     """Every name under which a call takes a parameter."""
-    return frozenset(name for parameter in parameters_of(framework) for name in _names(parameter))
+    return frozenset(name for parameter in parameters_of(intake) for name in _names(parameter))
 
 
-def read_parameters(framework: Framework, given: Iterable[tuple[str, str]]) -> dict[str, object]:
+def read_parameters(intake: Intake, given: Iterable[tuple[str, str]]) -> dict[str, object]:
     """Values by attribute of `Request`, of those that were given.
 
     Raises ParameterInvalid for a name that the call doesn't have and for two values of one parameter, and whatever
     the value itself is refused with. An empty value is none.
     """
-    names = {name: parameter for parameter in parameters_of(framework) for name in _names(parameter)}
+    names = {name: parameter for parameter in parameters_of(intake) for name in _names(parameter)}
     texts: dict[str, str] = {}
     values: dict[str, object] = {}
     for name, text in given:
         parameter = names.get(name)
         if parameter is None:
-            elsewhere = {other for each in PARAMETERS for other in _names(each)} | part_names(framework)
-            raise unknown_name(f"{framework}_prune", name, "parameter", names, elsewhere)
+            elsewhere = {other for each in PARAMETERS for other in _names(each)} | part_names(intake)
+            raise unknown_name(intake.call, name, "parameter", names, elsewhere)
         if not text.strip():
             continue
         if texts.setdefault(parameter.name, text) != text:
@@ -153,31 +161,73 @@ def read_parameters(framework: Framework, given: Iterable[tuple[str, str]]) -> d
                 field=parameter.name,
             )
         values[parameter.attribute] = parameter.read(text)
-    if values.get("framework", framework) is not framework:
+    named = values.get("framework")
+    if named is not None and named not in intake.frameworks:
+        (taken,) = intake.frameworks
         raise ParameterInvalid(
-            f"model_type={values['framework']} contradicts the call: {framework}_prune takes {framework} models. "
-            f"Use {values['framework']}_prune, or leave model_type out.",
+            f"model_type={named} contradicts the call: {intake.call} takes {taken} models. "
+            f"Use {_call_for(named)}, or leave model_type out.",
             field="model_type",
         )
     return values
 
 
-def to_request(framework: Framework, values: Mapping[str, object], files: Mapping[Part, str]) -> Request:
+def to_request(intake: Intake, values: Mapping[str, object], files: Mapping[UploadPart, str]) -> Request:
     """The job that was asked for; raises for the first required parameter or part that is missing."""
-    for parameter in parameters_of(framework):
-        if parameter.missing is not None and parameter.attribute not in values:
+    framework = _framework(intake, values, files)
+    complete = {**values, "framework": framework, "task": intake.task}
+    for parameter in parameters_of(intake):
+        if framework not in parameter.calls:
+            if parameter.attribute in values:
+                raise ParameterInvalid(f"{parameter.name} means nothing for a {framework} model.", field=parameter.name)
+            continue
+        if parameter.attribute in complete:
+            continue
+        if intake.task in parameter.otherwise:
+            complete[parameter.attribute] = parameter.otherwise[intake.task]
+        elif parameter.missing is not None:
             raise parameter.missing(
                 f"{parameter.name} is missing. Add e.g. {parameter.name}={parameter.example}. "
                 f"{parameter.description.replace('`', '')}",
                 field=parameter.name,
             )
-    for part in parts_of(framework):
-        if part.required and part.part not in files:
+    given = {part.part: name for part, name in files.items()}
+    for part in parts_of(intake):
+        if framework in part.calls and part.required and part.part not in given:
             raise ParameterMissing(
                 f"{part.part} is missing. Send it as a file part, e.g. curl --form {part.part}=@{part.example}.",
                 field=part.part,
             )
-    return Request.model_validate({**values, "framework": framework, "files": dict(files)})
+    return Request.model_validate({**complete, "files": given})
+
+
+def _framework(intake: Intake, values: Mapping[str, object], files: Mapping[UploadPart, str]) -> Framework:
+    """The framework that the call, `model_type` and the files agree on; raises where they don't, or don't say."""
+    left = intake.frameworks
+    for part in files:
+        if not left & part.calls:
+            raise ParameterInvalid(
+                f"{part.part} is no part of a {'/'.join(left)} model, as which the other files came.", field=part.part
+            )
+        left &= part.calls
+    named = values.get("framework")
+    if named is not None and named not in left:
+        raise ParameterInvalid(
+            f"model_type={named} contradicts the files, which are those of a {'/'.join(left)} model.",
+            field="model_type",
+        )
+    if named is not None:
+        return Framework(str(named))
+    if len(left) > 1:
+        raise ParameterMissing(
+            "model is missing. Send a Keras model as the file part model, a PyTorch model as weights and class_def.",
+            field="model",
+        )
+    return next(iter(left))
+
+
+def _call_for(framework: object) -> str:
+    return next(name for name, intake in INTAKES.items() if intake.frameworks == {framework})
 
 
 def _names(parameter: Parameter) -> tuple[str, ...]:

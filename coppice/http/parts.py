@@ -1,4 +1,4 @@
-"""The file parts of the two pruning calls: one table that the reader and the Swagger page share.
+"""The file parts of the calls that take a model: one table that the reader and the Swagger page share.
 
 Here: names, other names, suffixes, and under which name a file is kept. Not here: the bytes (`http.upload`); what is in
 a file is nothing that this side ever looks at.
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from coppice.errors import UnsupportedMediaType
+from coppice.http.intake import Intake
 from coppice.http.names import unknown_name
 from coppice.records.request import Framework, Part
 from coppice.storage import safe_name
@@ -35,6 +36,10 @@ class UploadPart:
     calls: frozenset[Framework]
     aliases: tuple[str, ...] = ()
     required: bool = True
+
+    def required_by(self, intake: Intake) -> bool:
+        """Whether the call can't do without, whatever model is sent."""
+        return self.required and intake.frameworks <= self.calls
 
 
 PARTS: tuple[UploadPart, ...] = (
@@ -73,23 +78,27 @@ PARTS: tuple[UploadPart, ...] = (
 )
 
 
-def parts_of(framework: Framework) -> tuple[UploadPart, ...]:
+def parts_of(intake: Intake) -> tuple[UploadPart, ...]:
     """The file parts that a call takes."""
-    return tuple(part for part in PARTS if framework in part.calls)
+    return tuple(part for part in PARTS if intake.frameworks & part.calls)
 
 
-def part_names(framework: Framework) -> frozenset[str]:
+def part_names(intake: Intake) -> frozenset[str]:
     """Every name under which a call takes a file."""
-    return frozenset(name for part in parts_of(framework) for name in (part.part.value, *part.aliases))
+    return frozenset(name for part in parts_of(intake) for name in _names(part))
 
 
-def find_part(framework: Framework, name: str) -> UploadPart:
-    """The part that a multipart name means; raises ParameterInvalid with the nearest name."""
-    names = {alias: part for part in parts_of(framework) for alias in (part.part.value, *part.aliases)}
-    if name not in names:
-        elsewhere = {alias for other in Framework for alias in part_names(other)}
-        raise unknown_name(f"{framework}_prune", name, "file part", names, elsewhere)
-    return names[name]
+def find_part(intake: Intake, name: str, given: str) -> UploadPart:
+    """The part that a multipart name means, of several the one that takes the file's suffix.
+
+    Raises ParameterInvalid with the nearest name.
+    """
+    meant = [part for part in parts_of(intake) if name in _names(part)]
+    if not meant:
+        elsewhere = {alias for part in PARTS for alias in _names(part)}
+        raise unknown_name(intake.call, name, "file part", part_names(intake), elsewhere)
+    suffix = PurePosixPath(given).suffix.lower()
+    return next((part for part in meant if suffix in part.suffixes), meant[0])
 
 
 def file_name(part: UploadPart, given: str) -> str:
@@ -109,6 +118,10 @@ def file_name(part: UploadPart, given: str) -> str:
     if part.part is Part.CLASS_DEF:
         _check_module(part, given, name)
     return name
+
+
+def _names(part: UploadPart) -> tuple[str, ...]:
+    return (part.part.value, *part.aliases)
 
 
 def _check_module(part: UploadPart, given: str, name: str) -> None:

@@ -19,11 +19,11 @@ from coppice.http import answers, mask
 from coppice.http.admission import Admission
 from coppice.http.auth import Gate
 from coppice.http.docs import describe
-from coppice.http.download import DEFAULT_ARTIFACT, download
+from coppice.http.download import download
+from coppice.http.intake import INTAKES, Intake
 from coppice.http.names import unknown_name
 from coppice.http.upload import Uploads
 from coppice.jobs.desk import Desk
-from coppice.records.request import Framework
 from coppice.storage import Storage
 
 Handler: TypeAlias = Callable[[Request], Awaitable[Response]]
@@ -32,6 +32,7 @@ Handler: TypeAlias = Callable[[Request], Awaitable[Response]]
 ADDRESSES: Mapping[str, tuple[str, str]] = {
     "tf_prune": ("POST", "/api/tf_prune"),
     "pt_prune": ("POST", "/api/pt_prune"),
+    "inspect": ("POST", "/api/inspect"),
     "status": ("GET", "/api/status/"),
     "download": ("GET", "/api/download"),
     "cancel": ("POST", "/api/cancel"),
@@ -50,11 +51,15 @@ class Calls:
 
     async def tf_prune(self, http: Request) -> Response:
         """Send a model; the answer is the `txid` of its job."""
-        return await self._prune(http, Framework.KERAS)
+        return await self._take(http, INTAKES["tf_prune"])
 
     async def pt_prune(self, http: Request) -> Response:
         """Send a state dict and the class file that it fits; the answer is the `txid` of the job."""
-        return await self._prune(http, Framework.PYTORCH)
+        return await self._take(http, INTAKES["pt_prune"])
+
+    async def inspect(self, http: Request) -> Response:
+        """Send a model as for pruning; the job tells what could be pruned of it, and prunes nothing."""
+        return await self._take(http, INTAKES["inspect"])
 
     async def status(self, http: Request) -> Response:
         """Ask again until the status is 0 (done) or negative (failed, cancelled)."""
@@ -66,7 +71,7 @@ class Calls:
     async def download(self, http: Request) -> Response:
         """The file of a finished job, under its own name."""
         client = await self.gate.client(http)
-        given = _query(http, "download", "txid", artifact=DEFAULT_ARTIFACT)
+        given = _query(http, "download", "txid", artifact="")
         job = await asyncio.to_thread(self.desk.job, given["txid"], client)
         return await download(http, job, given["artifact"], self.storage)
 
@@ -78,11 +83,11 @@ class Calls:
         await asyncio.to_thread(self.desk.cancel, txid, client)
         return _answer(http, answers.status(await asyncio.to_thread(self.desk.job, txid, client)), fields)
 
-    async def _prune(self, http: Request, framework: Framework) -> Response:
+    async def _take(self, http: Request, intake: Intake) -> Response:
         client = await self.gate.client(http)
         fields = mask.parse(http.headers.get("x-fields"))
         with self.admission.slot(client):
-            txid = await self.uploads.accept(http, framework, client)
+            txid = await self.uploads.accept(http, intake, client)
         return _answer(http, answers.Submitted(txid=txid), fields)
 
 

@@ -1,4 +1,4 @@
-"""From the body of a pruning call to stored files and a `Request`. Nothing stays behind unless the job is accepted.
+"""From the body of a call to stored files and a `Request`. Nothing stays behind unless the job is accepted.
 
 Not here: the multipart format (`http.multipart`), names and values (`http.parameters`), the store (`storage`).
 """
@@ -14,11 +14,11 @@ from uuid import uuid4
 from starlette.requests import Request as HttpRequest
 
 from coppice.errors import BadRequest, EmptyFile, ParameterInvalid
+from coppice.http.intake import Intake
 from coppice.http.multipart import Multipart, PartHead, boundary_of, check_size, watched
 from coppice.http.parameters import parameter_names, read_parameters, to_request
-from coppice.http.parts import file_name, find_part, part_names
+from coppice.http.parts import UploadPart, file_name, find_part, part_names
 from coppice.jobs.desk import Desk
-from coppice.records.request import Framework, Part
 from coppice.settings import Settings
 from coppice.storage import Storage, StoredFile, job_prefixes, upload_key
 
@@ -29,7 +29,7 @@ _MAX_PARTS = 64
 
 
 class Uploads:
-    """The way in: one `accept` for each pruning call."""
+    """The way in: one `accept` for each call that sends a model."""
 
     def __init__(self, settings: Settings, desk: Desk, storage: Storage) -> None:
         self._desk = desk
@@ -37,25 +37,25 @@ class Uploads:
         self._limit = settings.max_upload_bytes
         self._stall_seconds = settings.upload_stall_seconds
 
-    async def accept(self, http: HttpRequest, framework: Framework, client: str) -> str:
+    async def accept(self, http: HttpRequest, intake: Intake, client: str) -> str:
         """Store the files and submit the job; returns its transaction id, or raises with nothing left of it.
 
         What the query says is checked before the body is read, so that a wrong percentage costs nobody an upload.
         """
         query = tuple(http.query_params.multi_items())
-        read_parameters(framework, query)
+        read_parameters(intake, query)
         content_type, length = http.headers.get("content-type"), http.headers.get("content-length", "0")
         if content_type is None and length == "0":
-            to_request(framework, read_parameters(framework, query), {})  # raises: it names what is missing
+            to_request(intake, read_parameters(intake, query), {})  # raises: it names what is missing
         boundary = boundary_of(content_type)
         check_size(int(length), self._limit)
         txid = str(uuid4())
         async with AsyncExitStack() as undo:
             undo.push_async_callback(self._forget, txid)
             chunks = watched(aiter(http.stream()), limit=self._limit, stall_seconds=self._stall_seconds)
-            parts = _Parts(framework, txid, self._storage, self._limit)
+            parts = _Parts(intake, txid, self._storage, self._limit)
             await parts.take(Multipart(chunks, boundary))
-            request = to_request(framework, read_parameters(framework, (*query, *parts.fields)), parts.names)
+            request = to_request(intake, read_parameters(intake, (*query, *parts.fields)), parts.names)
             undo.pop_all()
         submit = partial(self._desk.submit, txid=txid, client=client, request=request, uploads=tuple(parts.stored))
         try:
@@ -75,11 +75,11 @@ class Uploads:
 class _Parts:
     """The parts of one body as they are taken: fields kept, files stored."""
 
-    def __init__(self, framework: Framework, txid: str, storage: Storage, limit: int) -> None:
+    def __init__(self, intake: Intake, txid: str, storage: Storage, limit: int) -> None:
         self.fields: list[tuple[str, str]] = []
-        self.names: dict[Part, str] = {}
+        self.names: dict[UploadPart, str] = {}
         self.stored: list[StoredFile] = []
-        self._framework = framework
+        self._intake = intake
         self._txid = txid
         self._storage = storage
         self._limit = limit
@@ -103,7 +103,7 @@ class _Parts:
         raise BadRequest(f"The body has more than {_MAX_PARTS} parts.")
 
     def _is_part(self, name: str) -> bool:
-        return name in part_names(self._framework)
+        return name in part_names(self._intake)
 
     async def _field(self, head: PartHead, body: Multipart) -> str:
         text = bytearray()
@@ -117,21 +117,21 @@ class _Parts:
             raise ParameterInvalid(f"{head.name} is not UTF-8 text.", field=head.name[:100]) from e
 
     async def _file(self, head: PartHead, given: str, body: Multipart) -> None:
-        if head.name in parameter_names(self._framework):
+        if head.name in parameter_names(self._intake):
             raise ParameterInvalid(f"{head.name} came as a file. Send it as a field, or in the query.", field=head.name)
-        part = find_part(self._framework, head.name)
+        part = find_part(self._intake, head.name, given)
         data = body.data()
         first = await anext(data, b"")
         if not first and not given:
             return  # a page's file field that was left empty
-        if part.part in self.names:
+        if any(taken.part is part.part for taken in self.names):
             raise ParameterInvalid(f"{part.part} came twice. Send one file.", field=part.part)
         name = file_name(part, given)
         if not first:
             raise EmptyFile(f"{part.part}: {given!r} is empty. Was it saved, and closed?", field=part.part)
         key = upload_key(self._txid, part.part, name)
         self.stored.append(await self._storage.put(key, _chain(first, data), limit=self._limit))
-        self.names[part.part] = name
+        self.names[part] = name
 
 
 async def _chain(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

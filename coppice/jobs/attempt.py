@@ -27,7 +27,7 @@ from coppice.jobs.progress import saving_progress
 from coppice.jobs.publish import download_name, store_results
 from coppice.jobs.queue import JobFailedError
 from coppice.jobs.tables import JobRow
-from coppice.records.report import Failure, Progress, Report
+from coppice.records.report import Account, Failure, Progress
 from coppice.records.request import Request
 from coppice.settings import Settings
 from coppice.storage import Storage, job_prefixes, upload_key
@@ -130,8 +130,8 @@ async def _bring_files(storage: Storage, row: JobRow, folder: Path) -> None:
     (folder / "request.json").write_text(request.model_dump_json())
 
 
-async def _publish(tools: Tools, row: JobRow, report: Report, out: Path) -> None:
-    limit, filename = tools.settings.job_output_bytes, download_name(report.artifacts)
+async def _publish(tools: Tools, row: JobRow, report: Account, out: Path) -> None:
+    limit, filename = tools.settings.job_output_bytes, download_name(report)
     artifacts = await store_results(
         tools.storage, row.txid, row.attempts, artifacts=report.artifacts, out=out, limit=limit
     )

@@ -15,7 +15,7 @@ from pathlib import Path, PurePath
 
 from coppice.errors import DiskLimit, JobCrashed, UploadTooLarge
 from coppice.records.job import StoredArtifact
-from coppice.records.report import Artifact
+from coppice.records.report import RESULTS, Account, Artifact
 from coppice.settings import MIB
 from coppice.storage import Storage, result_key
 
@@ -38,16 +38,17 @@ async def store_results(
     return tuple(stored)
 
 
-def download_name(artifacts: tuple[Artifact, ...]) -> str:
+def download_name(report: Account) -> str:
     """The name that the documents show for a result: `tmpqpj73q22.pt`, with the suffix of the model.
 
-    Raises JobCrashed where there is no model: the report was written next to the user's code.
+    Raises JobCrashed where there is no result: the report was written next to the user's code.
     """
     letters = "".join(secrets.choice(string.ascii_lowercase + string.digits) for _ in range(8))
-    files = {artifact.name: artifact.file for artifact in artifacts}
-    if "model" not in files:
-        raise JobCrashed("The job ended without a valid result: its report names no model.")
-    return f"tmp{letters}{PurePath(files['model']).suffix}"
+    files = {artifact.name: artifact.file for artifact in report.artifacts}
+    result = RESULTS[report.request.task]
+    if result not in files:
+        raise JobCrashed(f"The job ended without a valid result: its report names no {result}.")
+    return f"tmp{letters}{PurePath(files[result]).suffix}"
 
 
 async def _read(path: Path) -> AsyncIterator[bytes]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 
 from pydantic import Field
 
-from coppice.records.request import Record, Request
+from coppice.records.request import Record, Request, Task
 
 
 class Progress(Record):
@@ -26,6 +27,14 @@ class GroupReport(Record):
     asked: int = Field(description="units that `percent` means")
     removed: int = Field(description="units removed")
     reason: str | None = Field(default=None, description="why fewer were removed than asked")
+    parameters: float | None = Field(
+        default=None,
+        description="share of the model's parameters that the group's slices hold, of an inspection; a weight between "
+        "two groups counts in both",
+    )
+    macs: float | None = Field(
+        default=None, description="share of the model's multiply-accumulates, counted likewise, of an inspection"
+    )
 
 
 class FrozenReport(Record):
@@ -72,20 +81,37 @@ class Artifact(Record):
     media_type: str = Field(default="application/octet-stream", max_length=100)
 
 
-class Report(Record):
-    """The whole account of one job."""
+class Account(Record):
+    """What every job tells: of the model's channels, and in which files it left the rest."""
 
     coppice: str
     request: Request
     versions: dict[str, str] = Field(default_factory=dict)
     groups: tuple[GroupReport, ...] = ()
     frozen: tuple[FrozenReport, ...] = ()
+    summary: str = Field(description="the status message when done")
+    notes: tuple[str, ...] = Field(default=(), description="what was left out, changed or could not be covered")
+    artifacts: tuple[Artifact, ...] = ()
+
+
+class Report(Account):
+    """The whole account of one pruning; its summary is the layer table of the pruned model."""
+
     verification: Verification
     before: Cost
     after: Cost
-    summary: str = Field(description="the layer table of the pruned model: the status message when done")
-    notes: tuple[str, ...] = Field(default=(), description="what was left out, changed or could not be covered")
-    artifacts: tuple[Artifact, ...] = ()
+
+
+class Inspection(Account):
+    """What could be pruned and what can't, before anything is cut; its summary is a table of both."""
+
+    parameters: int = Field(description="of the whole model")
+    macs: int = Field(description="multiply-accumulates of one sample")
+
+
+#: What a job of each task leaves as its account, and the artifact that is its result.
+ACCOUNTS: Mapping[Task, type[Account]] = {Task.PRUNE: Report, Task.INSPECT: Inspection}
+RESULTS: Mapping[Task, str] = {Task.PRUNE: "model", Task.INSPECT: "inspection"}
 
 
 class Failure(Record):
@@ -94,11 +120,3 @@ class Failure(Record):
     code: str = Field(max_length=64)
     message: str = Field(max_length=8000)
     field: str | None = Field(default=None, max_length=200)
-
-
-class Inspection(Record):
-    """What could be pruned and what can't, before anything is cut."""
-
-    groups: tuple[GroupReport, ...] = ()
-    frozen: tuple[FrozenReport, ...] = ()
-    notes: tuple[str, ...] = ()

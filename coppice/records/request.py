@@ -20,6 +20,13 @@ class Framework(StrEnum):
     KERAS = "tf"
 
 
+class Task(StrEnum):
+    """What is to be done with the model."""
+
+    PRUNE = "prune"
+    INSPECT = "inspect"
+
+
 class Part(StrEnum):
     """The uploaded files of a request, by the names of their multipart parts."""
 
@@ -36,9 +43,10 @@ class Record(BaseModel):
 
 
 class Request(Record):
-    """One pruning job: what to cut, from which files."""
+    """One job: what to cut, or to look at, and from which files."""
 
     framework: Framework
+    task: Task = Task.PRUNE
     percent: float = Field(ge=0, lt=1, description="fraction of the channels of every prunable group to remove")
     omit: tuple[str, ...] = Field(default=(), description="layers that keep their own output channels")
     criterion: str = "l1"

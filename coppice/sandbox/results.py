@@ -25,7 +25,7 @@ from coppice.errors import (
     Refused,
     UserCodeError,
 )
-from coppice.records.report import Failure, Report
+from coppice.records.report import ACCOUNTS, Account, Failure
 from coppice.records.request import Request
 from coppice.sandbox.words import printable
 
@@ -53,9 +53,9 @@ class InvalidResult(Exception):
     """The job left something that no honest pipeline leaves; the text says what."""
 
 
-def collect(out: Path, destination: Path, *, request: Request, limit: int) -> Report:
+def collect(out: Path, destination: Path, *, request: Request, limit: int) -> Account:
     """Move the artifacts that the report names into a new folder; raises InvalidResult."""
-    report = _report(out)
+    report = _report(out, ACCOUNTS[request.task])
     shutil.rmtree(destination, ignore_errors=True)
     destination.mkdir(mode=0o700)
     names = [artifact.name for artifact in report.artifacts]
@@ -102,9 +102,9 @@ def largest_file(out: Path) -> int:
     return max((file.stat(follow_symlinks=False).st_size for file in files), default=0)
 
 
-def _report(out: Path) -> Report:
+def _report(out: Path, kind: type[Account]) -> Account:
     try:
-        return Report.model_validate_json(_read(out / REPORT, limit=REPORT_BYTES))
+        return kind.model_validate_json(_read(out / REPORT, limit=REPORT_BYTES))
     except ValidationError as e:
         first = e.errors(include_url=False, include_input=False)[0]
         where = ".".join(map(str, first["loc"])) or "its JSON"

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from coppice.errors import InternalError, JobCrashed
-from coppice.records.report import Progress, Report
+from coppice.records.report import Account, Progress
 from coppice.records.request import Request
 from coppice.sandbox.box import REQUEST, Box, Command, Walls, open_box
 from coppice.sandbox.conversation import Facts, NotReady, converse
@@ -28,7 +28,7 @@ _log = logging.getLogger(__name__)
 class Runner(Protocol):
     """What a worker needs of a sandbox."""
 
-    async def run(self, folder: Path, on_progress: Callable[[Progress], None]) -> Report:
+    async def run(self, folder: Path, on_progress: Callable[[Progress], None]) -> Account:
         """Run the job whose request.json and in/ are in `folder`; its results are in folder/out afterwards.
 
         Raises the CoppiceError that ended the job. Cancelled, it kills everything that the job started.
@@ -52,7 +52,7 @@ class BoxRunner:
         self._starter = ThreadPoolExecutor(max_workers=1, thread_name_prefix="boxes")
         self._starter.submit(self._fill)
 
-    async def run(self, folder: Path, on_progress: Callable[[Progress], None]) -> Report:
+    async def run(self, folder: Path, on_progress: Callable[[Progress], None]) -> Account:
         """See Runner."""
         request = Request.model_validate_json((folder / REQUEST).read_bytes())
         box = await self._take()
@@ -88,7 +88,7 @@ class BoxRunner:
             opening.add_done_callback(_destroy)
             raise
 
-    def _judge(self, box: Box, facts: Facts, request: Request, destination: Path) -> Report:
+    def _judge(self, box: Box, facts: Facts, request: Request, destination: Path) -> Account:
         ending = Ending(facts=facts, limits=self._limits, box=box.folder, out=box.out)
         error = verdict(ending)
         if isinstance(error, InternalError | JobCrashed):

@@ -24,7 +24,14 @@ def operations(schema: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def test_the_calls_are_there_once_and_both_prefixes_are_servers(schema: dict[str, Any]) -> None:
-    assert set(schema["paths"]) == {"/api/tf_prune", "/api/pt_prune", "/api/status/", "/api/download", "/api/cancel"}
+    assert set(schema["paths"]) == {
+        "/api/tf_prune",
+        "/api/pt_prune",
+        "/api/inspect",
+        "/api/status/",
+        "/api/download",
+        "/api/cancel",
+    }
     assert [server["url"] for server in schema["servers"]] == ["/", "/edgeai/run"]
 
 
