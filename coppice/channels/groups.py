@@ -174,11 +174,12 @@ def connected(count: int, ties: Sequence[tuple[Ints, Ints]]) -> Ints:
 
 
 def _first_reason(unit_of: Ints, notes: Sequence[tuple[Ints, str]]) -> dict[int, str]:
-    reasons: dict[int, str] = {}
-    for labels, reason in notes:
-        for unit in np.unique(unit_of[labels]):
-            reasons.setdefault(int(unit), reason)
-    return reasons
+    """For every unit that a note touches, the reason of the first that does."""
+    if not notes:
+        return {}
+    units, first = np.unique(unit_of[np.concatenate([labels for labels, _ in notes])], return_index=True)
+    note = np.repeat(np.arange(len(notes)), [labels.size for labels, _ in notes])[first]
+    return {unit: notes[number][1] for unit, number in zip(units.tolist(), note.tolist(), strict=True)}
 
 
 def _frozen(names: Sequence[Axis], unit: Ints, axis: Ints, role: Ints, reason_of: dict[int, str]) -> tuple[Frozen, ...]:
