@@ -9,6 +9,7 @@ from torch import nn
 
 from coppice.records.plan import Plan
 from coppice.steps.follow import follow
+from coppice.tracing import put
 
 
 def apply(module: nn.Module, plan: Plan) -> nn.Module:
@@ -19,6 +20,7 @@ def apply(module: nn.Module, plan: Plan) -> nn.Module:
     pruned = copy.deepcopy(module)
     done: dict[torch.Tensor, torch.Tensor] = {}
     by_tensor = {named: plan.kept[name] for name, named in _stored(pruned).items() if name in plan.kept}
+    put(pruned, plan.attributes)
     touched = []
     for part in pruned.modules():
         for name, tensor in [*part._parameters.items(), *part._buffers.items()]:

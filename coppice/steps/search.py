@@ -7,7 +7,7 @@ hard-coded number, say), by plain forward passes; then, among the rest, those th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -46,7 +46,8 @@ def largest_cut(
         bundles.setdefault(groups[number].bundle, []).append(number)
 
     def plan_of(chosen: Sequence[int]) -> Plan:
-        return make_plan(traced.channels, scores, percent, chosen)
+        plan = make_plan(traced.channels, scores, percent, chosen)
+        return plan.model_copy(update={"attributes": traced.integers.attributes(plan.kept)})
 
     def members(chosen: Sequence[int]) -> list[int]:
         return sorted(number for bundle in chosen for number in bundles[bundle])
@@ -57,17 +58,50 @@ def largest_cut(
     def check(chosen: Sequence[int]) -> Cut:
         return _check(network, traced, plan_of, members(chosen))
 
-    running = _Admission(run).of([*bundles])
-    equal = _Admission(check).of(running.accepted)
-    refused = running.refused | equal.refused
+    conflicts = _conflicts(traced, lambda chosen: plan_of(members(chosen)), bundles)
+    suspects = _suspects(traced, bundles)
+    running = _Admission(run, suspects).of([bundle for bundle in bundles if bundle not in conflicts])
+    equal = _Admission(check, suspects).of(running.accepted)
+    refused = conflicts | running.refused | equal.refused
     return equal.result, {number: reason for bundle, reason in refused.items() for number in bundles[bundle]}
 
 
-class _Admission(Generic[T]):
-    """The largest set that `attempt` does not refuse, found by halving; the last result is that of the whole set."""
+def _conflicts(
+    traced: Traced, plan_of: Callable[[Sequence[int]], Plan], bundles: Mapping[int, Sequence[int]]
+) -> dict[int, str]:
+    """The bundles whose cut would make a size in the code wrong whatever the model's attributes become."""
+    channels, refused = traced.channels, dict[int, str]()
+    while found := traced.integers.conflicts(plan_of([one for one in bundles if one not in refused]).kept):
+        new = {
+            channels.groups[number].bundle: conflict.reason
+            for conflict in found
+            for number in traced.integers.groups_of(channels, conflict.units)
+        }
+        if not new.keys() & bundles.keys() - refused.keys():
+            return refused
+        refused |= {bundle: reason for bundle, reason in new.items() if bundle in bundles and bundle not in refused}
+    return refused
 
-    def __init__(self, attempt: Callable[[Sequence[int]], T]) -> None:
-        self._attempt = attempt
+
+def _suspects(traced: Traced, bundles: Mapping[int, Sequence[int]]) -> dict[int, str]:
+    """The bundles that hold positions which the code counts with a number that may not follow."""
+    channels = traced.channels
+    return {
+        bundle: suspect.reason
+        for suspect in traced.integers.suspects
+        for number in traced.integers.groups_of(channels, suspect.units)
+        if (bundle := channels.groups[number].bundle) in bundles
+    }
+
+
+class _Admission(Generic[T]):
+    """The largest set that `attempt` does not refuse, found by halving; the last result is that of the whole set.
+
+    At the first refusal the suspects are left out, each for its own reason: mostly, they are all there is to find.
+    """
+
+    def __init__(self, attempt: Callable[[Sequence[int]], T], suspects: Mapping[int, str]) -> None:
+        self._attempt, self._suspects = attempt, suspects
         self.result = attempt([])
         self.accepted: list[int] = []
         self.refused: dict[int, str] = {}
@@ -78,6 +112,9 @@ class _Admission(Generic[T]):
         try:
             self.result = self._attempt([*self.accepted, *candidates])
         except (ForwardFailed, VerificationFailed) as e:
+            if held := {one: self._suspects[one] for one in candidates if one in self._suspects}:
+                self.refused |= held
+                return self.of([one for one in candidates if one not in held])
             if len(candidates) == 1:
                 self.refused[candidates[0]] = _reason(e)
                 return self
@@ -101,7 +138,8 @@ def _run(network: Network, traced: Traced, plan: Plan) -> None:
 def _check(network: Network, traced: Traced, plan_of: Callable[[Sequence[int]], Plan], chosen: Sequence[int]) -> Cut:
     plan, groups = plan_of(chosen), traced.channels.groups
     pruned = apply(network.module, plan)
-    mixing = [number for number in chosen if groups[number].mixes]
+    bundles = {groups[number].bundle for number in chosen if groups[number].mixes}  # none is cut without its others
+    mixing = [number for number in chosen if groups[number].bundle in bundles]
     if not mixing:
         verification = verify(network, pruned, plan, exact=True)
     else:
@@ -110,7 +148,7 @@ def _check(network: Network, traced: Traced, plan_of: Callable[[Sequence[int]], 
         covered = f"{len(chosen) - len(mixing)} of {len(chosen)} groups were verified exactly"
         if exact.check is Check.EXACT:
             covered += f" (largest relative difference {exact.max_relative_difference:.1e})"
-        reasons = dict.fromkeys(groups[number].mixes or "" for number in mixing)
+        reasons = dict.fromkeys(reason for number in mixing if (reason := groups[number].mixes))
         verification = verify(network, pruned, plan, exact=False).model_copy(
             update={"notes": (f"{covered}; for the others equality can't hold", *reasons)}
         )

@@ -2,6 +2,7 @@
 
 from coppice.tracing.call import Call, Rule
 from coppice.tracing.network import Layer, Network, Resizable
+from coppice.tracing.places import put
 from coppice.tracing.tracer import Traced, blame, forward, trace, training
 
-__all__ = ["Call", "Layer", "Network", "Resizable", "Rule", "Traced", "blame", "forward", "trace", "training"]
+__all__ = ["Call", "Layer", "Network", "Resizable", "Rule", "Traced", "blame", "forward", "put", "trace", "training"]

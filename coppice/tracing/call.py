@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from coppice.channels import Axes, Ledger
+from coppice.channels import Axes, Labels, Ledger
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +21,8 @@ class Call:
     outputs: Sequence[torch.Tensor]
     ledger: Ledger
     labels: Callable[[torch.Tensor], Axes]
+    #: These positions stay, for the reason given, if anything ever reads the tensor: `when_read(tensor, labels, why)`.
+    when_read: Callable[[torch.Tensor, Labels, str], None]
 
     def __getitem__(self, name: str) -> Any:
         return self.arguments[name]

@@ -28,7 +28,7 @@ def opened(returned: Any) -> Any:
 
 
 def _opened(value: Any, depth: int) -> Any:
-    if isinstance(value, torch.Tensor | nn.Module | type) or depth == 0:
+    if isinstance(value, torch.Tensor | nn.Module | type | int) or depth == 0:
         return value
     if isinstance(value, Mapping):
         return {key: _opened(entry, depth - 1) for key, entry in value.items()}

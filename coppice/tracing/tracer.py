@@ -19,9 +19,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from coppice.channels import Axes, Channels, Ledger
+from coppice.channels import Axes, Channels, Labels, Ledger
 from coppice.errors import ForwardFailed
 from coppice.tracing.call import Call, Rule, bind, fixed
+from coppice.tracing.following import Following
+from coppice.tracing.integers import Integers
 from coppice.tracing.network import Network
 from coppice.tracing.outputs import opened
 
@@ -39,6 +41,7 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leave
         self._rule_of = rule_of
         self._axes: MutableMapping[torch.Tensor, Axes] = WeakTensorKeyDictionary()
         self._names: MutableMapping[torch.Tensor, str] = WeakTensorKeyDictionary()
+        self._when_read: MutableMapping[torch.Tensor, list[tuple[Labels, str]]] = WeakTensorKeyDictionary()
         for name, tensor in stored.items():
             if tensor not in self._axes:  # a tensor stored under two names is one tensor with one set of labels
                 self._axes[tensor] = ledger.declare(name, tuple(tensor.shape))
@@ -48,8 +51,18 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leave
         """The labels of a tensor; one that no traced operator made is fixed."""
         if (name := self._names.get(tensor)) is not None:
             self.ledger.use(name)
+        for labels, reason in self._when_read.pop(tensor, ()):
+            self.ledger.fix(labels, reason)
         known = self._axes.get(tensor)
         return fixed(tensor.shape) if known is None else known
+
+    def known(self, tensor: torch.Tensor) -> Axes | None:
+        """The labels of a tensor that a traced operator made, or that the model stores, without counting as a use."""
+        return self._axes.get(tensor)
+
+    def when_read(self, tensor: torch.Tensor, labels: Labels, reason: str) -> None:
+        """Fix the labels if any operator reads the tensor, or the model returns it."""
+        self._when_read.setdefault(tensor, []).append((labels, f"{reason} (made by {self.ledger.where})"))
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
@@ -64,6 +77,7 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leave
             outputs=outputs,
             ledger=self.ledger,
             labels=self.labels,
+            when_read=self.when_read,
         )
         for output, axes in zip(outputs, _labelled(call, self._rule_of(func) or refuse), strict=True):
             self._axes[output] = axes
@@ -96,6 +110,7 @@ class Traced:
 
     channels: Channels
     trains: bool
+    integers: Integers
 
 
 def trace(network: Network, rule_of: RuleOf) -> Traced:
@@ -108,14 +123,16 @@ def trace(network: Network, rule_of: RuleOf) -> Traced:
     ledger = Ledger()
     stored = {**dict(module.named_parameters()), **dict(module.named_buffers())}
     tracer = Tracer(ledger, rule_of, stored)
-    _watch(tracer, module, network.inputs)
+    numbers = Following(ledger, tracer.known, tracer.path)
+    _watch(tracer, numbers, module, network.inputs)
     trains = True
     try:
         with training(module):
-            _watch(tracer, module, network.inputs)
+            _watch(tracer, numbers, module, network.inputs)
     except ForwardFailed:
         trains = False
-    return Traced(channels=ledger.settle(), trains=trains)
+    integers = numbers.settled()
+    return Traced(channels=ledger.settle(), trains=trains, integers=integers)
 
 
 def forward(module: nn.Module, inputs: Sequence[torch.Tensor]) -> Any:
@@ -145,7 +162,7 @@ def blame(error: BaseException) -> str:
     return f"{text} ({Path(last.filename).name}, line {last.lineno}, in {last.name}: {last.line})"
 
 
-def _watch(tracer: Tracer, module: nn.Module, inputs: Sequence[torch.Tensor]) -> None:
+def _watch(tracer: Tracer, numbers: Following, module: nn.Module, inputs: Sequence[torch.Tensor]) -> None:
     names = {id(part): name for name, part in module.named_modules()}
 
     def enter(part: nn.Module, _: Any) -> None:
@@ -161,6 +178,7 @@ def _watch(tracer: Tracer, module: nn.Module, inputs: Sequence[torch.Tensor]) ->
             _without_onednn(),
             torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH),
             tracer,
+            numbers.of(module),
         ):
             outputs = forward(module, inputs)
     finally:

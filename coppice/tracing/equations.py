@@ -1,0 +1,301 @@
+"""Equations between numbers in the code and lengths of axes: what they ask of the channels, and what they give.
+
+Before the plan, an equation couples: where `C // self.num_heads` is the width of a head, C and that width lose the same
+share. An attribute takes the share of the axes that it counts. After the plan, every attribute is computed from the
+axes that are left, and every equation is checked.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+
+from coppice.channels import FIXED, Labels, Ledger
+from coppice.tracing.tracked import OPERATORS, Attribute, Expression, Length, Literal, Operation, leaves
+
+#: The vector of every axis of which nothing may be removed.
+NONE = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Equation:
+    """Two numbers that are equal and must be so after the cut."""
+
+    left: Expression
+    right: Expression
+    size: bool  # whether the left one was given as the size of an axis; else the code has compared the two
+    site: str  # the operator, the module and the line
+
+    @property
+    def hard_coded(self) -> int | None:
+        """The number, where one side is nothing but a number."""
+        sides = (self.left, self.right)
+        return next((side.value for side in sides if not any(True for _ in leaves(side))), None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Binding:
+    """The equation from which an attribute's new value follows, all others in it being known."""
+
+    place: int
+    equation: Equation
+
+
+def factors(expression: Expression) -> Counter[Expression]:
+    """What an expression multiplies and divides: numbers aside, every factor with its power."""
+    found: Counter[Expression] = Counter()
+    if isinstance(expression, Operation) and expression.operator in ("*", "//"):
+        found.update(factors(expression.left))
+        (found.update if expression.operator == "*" else found.subtract)(factors(expression.right))
+    elif not isinstance(expression, Literal):
+        found[expression] += 1
+    return found
+
+
+class Shares:
+    """Finds which attribute counts which axis, and writes into the ledger what must lose the same share."""
+
+    def __init__(self, ledger: Ledger, vectors: Sequence[Labels], equations: Iterable[Equation]) -> None:
+        self._ledger, self._vectors, self._units = ledger, vectors, ledger.units()
+        self._counts: dict[int, list[tuple[Labels, str]]] = {}  # place -> the label vectors that it counts
+        self.bindings: list[Binding] = []
+        self._written = [one for one in equations if one.hard_coded is None]
+        self._bind_all()
+        for equation in self._written:
+            self._couple(equation)
+        for counted in self._counts.values():
+            for labels, reason in counted[1:]:
+                self._same(counted[0][0], labels, reason)
+
+    def counted(self, expression: Expression) -> Iterator[Labels]:
+        """The label vectors of which a number is made."""
+        for leaf in dict.fromkeys(leaves(expression)):
+            if (labels := self._varying(leaf)) is not None:
+                yield labels
+
+    def _bind_all(self) -> None:
+        """Attributes that stand alone first, those in products then, as soon as all others there are known."""
+        waiting = sorted(self._written, key=lambda one: (not one.size, sum(1 for _ in leaves(one.left))))
+        for one in waiting:
+            if one.size and isinstance(one.left, Attribute):
+                self._bind(one.left, one)
+        while True:
+            unknown = [(one, names) for one in waiting if (names := self._unknown(one))]
+            alone = [(one, names[0]) for one, names in unknown if len(names) == 1]
+            if alone:
+                for one, attribute in alone:
+                    if attribute.place not in self._counts:
+                        self._bind(attribute, one)
+            elif unknown:
+                # Nothing says which of them follows: the last one, as in heads * width.
+                for attribute in unknown[0][1][:-1]:
+                    self._count(attribute, np.zeros(attribute.value, np.int64), "")
+            else:
+                return
+
+    def _unknown(self, equation: Equation) -> list[Attribute]:
+        found = [*leaves(equation.left), *leaves(equation.right)]
+        return [leaf for leaf in dict.fromkeys(found) if isinstance(leaf, Attribute) and leaf.place not in self._counts]
+
+    def _bind(self, attribute: Attribute, equation: Equation) -> None:
+        """The attribute takes the share of what varies on the other side of the equation; if nothing does, it stays."""
+        powers = _sides(equation)
+        against: list[Labels] = []
+        along: list[Labels] = []
+        for factor, power in powers.items():
+            if factor != attribute and (labels := self._varying(factor)) is not None:
+                (against if power * powers[attribute] < 0 else along).append(labels)
+        follows = len(against) - len(along) == 1
+        self._count(
+            attribute,
+            against[0] if follows and powers[attribute] else np.zeros(attribute.value, np.int64),
+            equation.site,
+        )
+        if follows:
+            self.bindings.append(Binding(place=attribute.place, equation=equation))
+
+    def _count(self, attribute: Attribute, labels: Labels, site: str) -> None:
+        self._counts.setdefault(attribute.place, []).append((labels, site))
+
+    def _varying(self, factor: Expression) -> Labels | None:
+        """A label vector that has the factor's share, or None when the factor stays as it is."""
+        for leaf in leaves(factor):
+            if isinstance(leaf, Length):
+                if leaf.vector != NONE:
+                    return self._vectors[leaf.vector]
+            else:
+                for labels, _ in self._counts.get(leaf.place, ()):
+                    if labels.any():
+                        return labels
+        return None
+
+    def _couple(self, equation: Equation) -> None:
+        """Let the ledger keep the equation true."""
+        above: list[Labels] = []
+        below: list[Labels] = []
+        for factor, power in _sides(equation).items():
+            labels = self._varying(factor)
+            if labels is None:
+                continue
+            if isinstance(factor, Operation) and factor.operator == "%":
+                if equation.size:
+                    self._stay([labels], equation.site)
+                continue
+            if isinstance(factor, Operation) and not self._sums_up(factor, equation):
+                continue
+            for _ in range(abs(power)):
+                (above if power > 0 else below).append(labels)
+        for labels in list(above):
+            match = next((other for other in below if self._equal_share(labels, other)), None)
+            if match is not None:
+                above = [one for one in above if one is not labels]
+                below = [one for one in below if one is not match]
+        if len(above) == len(below):
+            for a, b in zip(above, below, strict=True):
+                self._same(a, b, equation.site)
+        elif equation.size or len(above) + len(below) == 1:
+            self._stay([*above, *below], equation.site)
+
+    def _sums_up(self, total: Operation, equation: Equation) -> bool:
+        """Settle an equation with a sum in it: False when nothing remains to be done.
+
+        The lengths of concatenated parts add up by themselves. Else every part must lose the share of the whole, and
+        a part that can't lose any holds the others.
+        """
+        parts = [*_terms(equation.left, 1), *_terms(equation.right, -1)]
+        if (counted := [self._positions(term) for _, term in parts]) and all(one is not None for one in counted):
+            present = [one for one in counted if one is not None]
+            plus = [one for (sign, _), one in zip(parts, present, strict=True) if sign > 0]
+            minus = [one for (sign, _), one in zip(parts, present, strict=True) if sign < 0]
+            if np.array_equal(self._sorted(plus), self._sorted(minus)):
+                return False
+        varying = [self._varying(term) for _, term in _terms(total, 1)]
+        moving = [labels for labels in varying if labels is not None]
+        if len(moving) < len(varying):
+            self._stay(moving, equation.site)
+            return False
+        for labels in moving[1:]:
+            self._same(moving[0], labels, equation.site)
+        return True
+
+    def _positions(self, term: Expression) -> Labels | None:
+        """The positions that a term counts, one by one; None when it doesn't count positions."""
+        if isinstance(term, Literal):
+            return np.zeros(term.value, np.int64)
+        if isinstance(term, Length):
+            return self._vectors[term.vector] if term.vector != NONE else np.zeros(term.value, np.int64)
+        if isinstance(term, Attribute):
+            labels = self._varying(term)
+            labels = np.zeros(term.value, np.int64) if labels is None else labels
+            return labels if labels.size == term.value else None
+        return None
+
+    def _sorted(self, vectors: Sequence[Labels]) -> Labels:
+        found: Labels = np.sort(self._units[np.concatenate([np.zeros(0, np.int64), *vectors])])
+        return found
+
+    def _equal_share(self, a: Labels, b: Labels) -> bool:
+        """Whether the same units lie in both, in the same proportions."""
+        units_a, times_a = np.unique(self._units[a], return_counts=True)
+        units_b, times_b = np.unique(self._units[b], return_counts=True)
+        return np.array_equal(units_a, units_b) and np.array_equal(times_a * b.size, times_b * a.size)
+
+    def _same(self, a: Labels, b: Labels, site: str) -> None:
+        if not self._equal_share(a, b):
+            self._ledger.couple(a, b, f"the code takes one width for another: {site}")
+
+    def _stay(self, vectors: Sequence[Labels], site: str) -> None:
+        for labels in vectors:
+            self._ledger.fix(labels, f"a size in the code can't follow: {site}")
+
+
+def _sides(equation: Equation) -> Counter[Expression]:
+    """The factors of left / right, with their powers."""
+    powers = factors(equation.left)
+    powers.subtract(factors(equation.right))
+    return Counter({factor: power for factor, power in powers.items() if power})
+
+
+def _terms(expression: Expression, sign: int) -> Iterator[tuple[int, Expression]]:
+    """What an expression adds and subtracts."""
+    if isinstance(expression, Operation) and expression.operator in ("+", "-"):
+        yield from _terms(expression.left, sign)
+        yield from _terms(expression.right, sign if expression.operator == "+" else -sign)
+    elif not (isinstance(expression, Literal) and expression.value == 0):
+        yield sign, expression
+
+
+Value = Callable[[Attribute | Length], int]
+
+
+def evaluated(expression: Expression, value: Value) -> int | None:
+    """The number that an expression gives with new leaves; None when it divides by zero."""
+    if isinstance(expression, Literal):
+        return expression.value
+    if isinstance(expression, Operation):
+        left, right = evaluated(expression.left, value), evaluated(expression.right, value)
+        if left is None or right is None or (right == 0 and expression.operator in ("//", "%")):
+            return None
+        return OPERATORS[expression.operator](left, right)
+    return value(expression)
+
+
+def solved(equation: Equation, place: int, value: Value) -> int | None:
+    """The value of one attribute that makes the equation true, the other leaves being known; None when there is none.
+
+    The attribute is a factor of one side or the other, so that its share follows from theirs.
+    """
+
+    def holds(number: int) -> bool:
+        def with_it(leaf: Attribute | Length) -> int:
+            return number if isinstance(leaf, Attribute) and leaf.place == place else value(leaf)
+
+        left, right = evaluated(equation.left, with_it), evaluated(equation.right, with_it)
+        return left is not None and left == right
+
+    old = next(
+        leaf.value
+        for leaf in (*leaves(equation.left), *leaves(equation.right))
+        if isinstance(leaf, Attribute) and leaf.place == place
+    )
+    for guess in _guesses(equation, old, place, value):
+        if guess.denominator == 1 and guess > 0 and holds(int(guess)):
+            return int(guess)
+    return next((number for number in range(1, old) if holds(number)), None)
+
+
+def _guesses(equation: Equation, old: int, place: int, value: Value) -> Iterator[Fraction]:
+    """The old value, and the old value times the share by which everything else in the equation has changed."""
+    yield Fraction(old)
+    powers = _sides(equation)
+    change, own = Fraction(1), 0
+    for factor, power in powers.items():
+        if any(isinstance(leaf, Attribute) and leaf.place == place for leaf in leaves(factor)):
+            own += power
+            continue
+        after = evaluated(factor, value)
+        if not after or not factor.value:
+            return
+        change *= Fraction(after, factor.value) ** power
+    if own in (1, -1):
+        yield old * change ** (-own)
+
+
+def kept_sizes(vectors: Sequence[Labels], units: Labels, removed: Labels) -> list[int]:
+    """How many positions of each label vector stay when the units `removed` go."""
+    gone = np.zeros(units.max(initial=0) + 1, dtype=bool)
+    gone[removed] = True
+    gone[units[FIXED]] = False
+    return [int(np.count_nonzero(~gone[units[labels]])) for labels in vectors]
+
+
+def violated(equations: Iterable[Equation], value: Value) -> Iterator[tuple[Equation, Mapping[str, int | None]]]:
+    """The equations on sizes that don't hold, and what their sides have become."""
+    for equation in equations:
+        left, right = evaluated(equation.left, value), evaluated(equation.right, value)
+        if equation.size and left != right:
+            yield equation, {"left": left, "right": right}

@@ -1,0 +1,201 @@
+"""Following numbers through a forward pass: tracked ones are handed out, and what they are used for is noted."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.overrides import TorchFunctionMode
+
+from coppice.channels import Axes, Labels, Ledger
+from coppice.tracing.call import fixed
+from coppice.tracing.equations import NONE, Equation, Shares
+from coppice.tracing.integers import Integers, Suspect
+from coppice.tracing.places import Holder, Inside, holders, replaced
+from coppice.tracing.sites import site
+from coppice.tracing.sizes import SIZES, Seen
+from coppice.tracing.tracked import Attribute, Expression, Length, Literal, Tracked, leaves, plain
+
+_SHAPE = vars(torch._C.TensorBase)["shape"].__get__
+#: Python code of torch's own that a mode would otherwise run in one piece, blind to the sizes within.
+_COMPOSITES = (torch.nn.functional, torch.functional)
+_SWITCHES = ("has_torch_function", "has_torch_function_unary", "has_torch_function_variadic")
+#: Operators that take a number as a value: what they compute depends on it.
+_ARITHMETIC = frozenset(
+    f"{name}{suffix}"
+    for name in ("add", "sub", "mul", "div", "true_divide", "pow", "multiply", "divide", "subtract", "floor_divide")
+    for suffix in ("", "_")
+) | {"rsub", "__rsub__", "__rpow__", "__rdiv__", "__rtruediv__", "__pow__"}
+
+
+class Following(TorchFunctionMode):
+    """The listener of one trace: `of` is a context around each forward pass, `settled` says what came of them."""
+
+    def __init__(self, ledger: Ledger, labels: Callable[[torch.Tensor], Axes | None], path: Sequence[str]) -> None:
+        super().__init__()
+        self.listening = False
+        self._ledger, self._known, self._path = ledger, labels, path
+        self._vectors: list[Labels] = [fixed([0])[0]]
+        self._vector_of: dict[bytes, int] = {}
+        self._equations: dict[tuple[Expression, Expression, bool], Equation] = {}
+        self._scales: dict[Expression, str] = {}
+        self._holders: dict[tuple[int, str], tuple[int, Holder]] = {}
+        self._places: list[tuple[int, Inside, int]] = []
+        self._place_of: dict[tuple[int, Inside], int] = {}
+
+    @contextmanager
+    def of(self, module: nn.Module) -> Iterator[None]:
+        """While active, the numbers that the module's code reads are tracked; its attributes come back as they were."""
+        given = self._hand_out(module)
+        switches = [(home, name, getattr(home, name)) for home in _COMPOSITES for name in _SWITCHES]
+        try:
+            for home, name, _ in switches:
+                setattr(home, name, _never)
+            self.listening = True
+            with self:
+                yield
+        finally:
+            self.listening = False
+            for home, name, switch in switches:
+                setattr(home, name, switch)
+            for holder, tracked in given:
+                if holder.namespace.get(holder.key) is tracked:
+                    holder.namespace[holder.key] = holder.value
+            for part in module.modules():  # what the code itself has kept
+                vars(part).update({key: now for key, value in vars(part).items() if (now := plain(value)) is not value})
+
+    def settled(self) -> Integers:
+        """Couple in the ledger what must lose the same share; and all that is needed to compute new values."""
+        self._ledger.where = ""
+        units, stored = self._ledger.units(), {(name, axis): labels for name, axis, labels in self._ledger.stored()}
+        loose = np.ones(units.max(initial=0) + 1, dtype=bool)
+        for labels in (*stored.values(), self._ledger.held()):
+            loose[units[labels]] = False
+        equations = [one for one in self._equations.values() if not self._is_loose(one, loose[units])]
+        shares = Shares(self._ledger, self._vectors, equations)
+        for expression, where in self._scales.items():
+            for labels in shares.counted(expression):
+                self._ledger.mixes(labels, f"the code computes with the number of these channels: {where}")
+        return Integers(
+            holders=tuple(holder for _, holder in self._holders.values()),
+            places=tuple(self._places),
+            vectors=tuple(self._vectors),
+            equations=tuple(one for one in equations if one.hard_coded is None),
+            bindings=tuple(shares.bindings),
+            suspects=tuple(found for one in equations for found in self._suspects(one, units)),
+            units=units,
+            stored=stored,
+        )
+
+    def _is_loose(self, equation: Equation, loose: Labels) -> bool:
+        """Whether it counts positions that lie on nothing stored, and follow whatever they meet."""
+        counted = [leaf.vector for leaf in leaves(equation.right) if isinstance(leaf, Length)]
+        return any(vector != NONE and bool(loose[self._vectors[vector]].all()) for vector in counted)
+
+    def _suspects(self, equation: Equation, units: Labels) -> Iterator[Suspect]:
+        if equation.hard_coded is None:
+            return
+        verb = "counted by" if equation.size else "compared with"
+        for leaf in (*leaves(equation.left), *leaves(equation.right)):
+            if isinstance(leaf, Length) and leaf.vector != NONE:
+                reason = f"{verb} a hard-coded {equation.hard_coded}: {equation.site}"
+                yield Suspect(units=np.unique(units[self._vectors[leaf.vector]]), reason=reason)
+
+    # What the numbers tell.
+
+    def equal(self, left: Expression, right: Expression) -> None:
+        """The code has compared two numbers and found them equal."""
+        lengths = any(isinstance(leaf, Length) for side in (left, right) for leaf in leaves(side))
+        if lengths or not isinstance(right, Literal):
+            self._note(left, right, "comparison", size=False)
+
+    def scale(self, expression: Expression) -> None:
+        """The code has made a number with a fraction of one."""
+        if expression not in self._scales:
+            self._scales[expression] = site("a scale", self._at())
+
+    # What torch tells.
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        result = func(*args, **kwargs)
+        name = getattr(func, "__name__", "")
+        if name in ("size", "__get__"):
+            return self._lengths(args, result) if name == "size" or func == _SHAPE else result
+        if name in ("numel", "nelement"):
+            return math.prod(self._lengths(args, args[0].size()))
+        if (sizes_of := SIZES.get(name)) is not None:
+            for number, labels in sizes_of(Seen(args, kwargs, result, self._axes, self._length)):
+                self._note(number, self._length(labels), name, size=True)
+        elif name in _ARITHMETIC:
+            for number in (*args, *kwargs.values()):
+                if isinstance(number, Tracked):
+                    self.scale(number.expression)
+        elif name == "scaled_dot_product_attention" and kwargs.get("scale") is None:
+            self.scale(self._length(self._axes(args[0] if args else kwargs["query"])[-1]))
+        return result
+
+    def _lengths(self, args: Sequence[Any], result: Any) -> Any:
+        """What `shape` and `size` give, tracked."""
+        if isinstance(result, torch.Size):
+            axes = self._axes(args[0])
+            return torch.Size([Tracked(n, self._length(one), self) for n, one in zip(result, axes, strict=True)])
+        return Tracked(result, self._length(self._axes(args[0])[int(args[1])]), self) if len(args) > 1 else result
+
+    def _axes(self, tensor: torch.Tensor) -> Axes:
+        known = self._known(tensor)
+        return fixed(tensor.shape) if known is None else known
+
+    def _length(self, labels: Labels) -> Length:
+        if not labels.any():
+            return Length(NONE, labels.size)
+        key = labels.tobytes()
+        if key not in self._vector_of:
+            self._vector_of[key] = len(self._vectors)
+            self._vectors.append(labels)
+        return Length(self._vector_of[key], labels.size)
+
+    def _note(self, left: Expression, right: Expression, operator: str, *, size: bool) -> None:
+        if left == right or left.value != right.value:
+            return
+        if all(isinstance(side, Literal) or side == Length(NONE, side.value) for side in (left, right)):
+            return  # of what stays, nothing follows
+        if (left, right, size) not in self._equations:
+            self._equations[left, right, size] = Equation(
+                left=left, right=right, size=size, site=site(operator, self._at())
+            )
+
+    def _at(self) -> str:
+        return self._path[-1] if self._path else ""
+
+    # Numbers that modules hold.
+
+    def _hand_out(self, module: nn.Module) -> list[tuple[Holder, Any]]:
+        given = []
+        for holder in holders(module):
+            number, _ = self._holders.setdefault((id(holder.namespace), holder.attribute), (len(self._holders), holder))
+
+            def tracked(inside: Inside, value: int, number: int = number) -> Tracked:
+                return Tracked(value, Attribute(self._place(number, inside, value), value), self)
+
+            value = replaced(holder.value, tracked)
+            holder.namespace[holder.key] = value
+            given.append((holder, value))
+        return given
+
+    def _place(self, holder: int, inside: Inside, value: int) -> int:
+        if (holder, inside) not in self._place_of:
+            self._place_of[holder, inside] = len(self._places)
+            self._places.append((holder, inside, value))
+        return self._place_of[holder, inside]
+
+
+def _never(*_: Any) -> bool:
+    return False
