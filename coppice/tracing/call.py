@@ -23,6 +23,8 @@ class Call:
     labels: Callable[[torch.Tensor], Axes]
     #: These positions stay, for the reason given, if anything ever reads the tensor: `when_read(tensor, labels, why)`.
     when_read: Callable[[torch.Tensor, Labels, str], None]
+    #: Axes of the output whose sizes the code wrote out as numbers: what they count can't be removed from them.
+    literal: frozenset[int] = frozenset()
 
     def __getitem__(self, name: str) -> Any:
         return self.arguments[name]

@@ -18,7 +18,7 @@ from coppice.tracing.equations import NONE, Equation, Shares
 from coppice.tracing.integers import Integers, Suspect
 from coppice.tracing.places import Holder, Inside, holders, replaced
 from coppice.tracing.sites import site
-from coppice.tracing.sizes import SIZES, Seen
+from coppice.tracing.sizes import LITERAL, SIZES, Seen
 from coppice.tracing.tracked import Attribute, Expression, Length, Literal, Tracked, leaves, plain
 
 _SHAPE = vars(torch._C.TensorBase)["shape"].__get__
@@ -39,6 +39,8 @@ class Following(TorchFunctionMode):
     def __init__(self, ledger: Ledger, labels: Callable[[torch.Tensor], Axes | None], path: Sequence[str]) -> None:
         super().__init__()
         self.listening = False
+        #: Axes of the result of the call at work whose sizes the code gave as mere numbers.
+        self.literal: frozenset[int] = frozenset()
         self._ledger, self._known, self._path = ledger, labels, path
         self._vectors: list[Labels] = [fixed([0])[0]]
         self._vector_of: dict[bytes, int] = {}
@@ -125,8 +127,12 @@ class Following(TorchFunctionMode):
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        result = func(*args, **kwargs)
         name = getattr(func, "__name__", "")
+        self.literal = LITERAL[name](args, kwargs) if name in LITERAL else frozenset()
+        try:
+            result = func(*args, **kwargs)
+        finally:
+            self.literal = frozenset()
         if name in ("size", "__get__"):
             return self._lengths(args, result) if name == "size" or func == _SHAPE else result
         if name in ("numel", "nelement"):

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import torch
 
 from coppice.channels import Axes, Labels
-from coppice.tracing.tracked import Expression, Length, Literal, combined, expression_of
+from coppice.tracing.tracked import Expression, Length, Literal, Tracked, combined, expression_of
 
 
 class Size(NamedTuple):
@@ -37,12 +37,16 @@ class Seen(NamedTuple):
 
     def several(self, place: int, name: str) -> Sequence[int]:
         """Numbers given one by one or as a sequence: `view(2, 3)`, `view((2, 3))`."""
-        given: Any = self.args[place:] if len(self.args) > place else self.kwargs.get(name, ())
-        if isinstance(given, int):
-            given = (given,)
-        elif given and isinstance(given[0], (list, tuple)):
-            given = given[0]
-        return [number for number in given if isinstance(number, int)]
+        return _several(self.args, self.kwargs, place, name)
+
+
+def _several(args: Sequence[Any], kwargs: Mapping[str, Any], place: int, name: str) -> Sequence[int]:
+    given: Any = args[place:] if len(args) > place else kwargs.get(name, ())
+    if isinstance(given, int):
+        given = (given,)
+    elif given and isinstance(given[0], (list, tuple)):
+        given = given[0]
+    return [number for number in given if isinstance(number, int)]
 
 
 SizesOf = Callable[[Seen], Iterator[Size]]
@@ -171,4 +175,23 @@ SIZES: dict[str, SizesOf] = {
     "repeat_interleave": _interleaved,
     **dict.fromkeys(("layer_norm", "rms_norm"), _normalized),
     **dict.fromkeys(("conv1d", "conv2d", "conv3d"), _convolved),
+}
+
+
+def _literal_shape(args: Sequence[Any], kwargs: Mapping[str, Any]) -> frozenset[int]:
+    given = _several(args, kwargs, 1, "shape") or _several(args, kwargs, 1, "size")
+    return frozenset(axis for axis, number in enumerate(given) if number > 0 and not isinstance(number, Tracked))
+
+
+def _literal_unflattened(args: Sequence[Any], kwargs: Mapping[str, Any]) -> frozenset[int]:
+    tensor, dim = args[0], args[1] if len(args) > 1 else kwargs["dim"]
+    given = (args[2] if len(args) > 2 else kwargs["sizes"]) if isinstance(dim, int) else ()
+    first = dim % tensor.dim() if isinstance(dim, int) else 0
+    return frozenset(first + n for n, size in enumerate(given) if size > 0 and not isinstance(size, Tracked))
+
+
+#: Operators that split axes: name -> the axes of the result whose sizes are mere numbers, which can't follow.
+LITERAL: dict[str, Callable[[Sequence[Any], Mapping[str, Any]], frozenset[int]]] = {
+    **dict.fromkeys(("view", "reshape"), _literal_shape),
+    "unflatten": _literal_unflattened,
 }

@@ -38,6 +38,7 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leave
         super().__init__()  # type: ignore[no-untyped-call]
         self.ledger = ledger
         self.path: list[str] = []  # the modules at work, outermost first
+        self.numbers = Following(ledger, self.known, self.path)
         self._rule_of = rule_of
         self._axes: MutableMapping[torch.Tensor, Axes] = WeakTensorKeyDictionary()
         self._names: MutableMapping[torch.Tensor, str] = WeakTensorKeyDictionary()
@@ -78,6 +79,7 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leave
             ledger=self.ledger,
             labels=self.labels,
             when_read=self.when_read,
+            literal=self.numbers.literal,
         )
         for output, axes in zip(outputs, _labelled(call, self._rule_of(func) or refuse), strict=True):
             self._axes[output] = axes
@@ -123,15 +125,14 @@ def trace(network: Network, rule_of: RuleOf) -> Traced:
     ledger = Ledger()
     stored = {**dict(module.named_parameters()), **dict(module.named_buffers())}
     tracer = Tracer(ledger, rule_of, stored)
-    numbers = Following(ledger, tracer.known, tracer.path)
-    _watch(tracer, numbers, module, network.inputs)
+    _watch(tracer, module, network.inputs)
     trains = True
     try:
         with training(module):
-            _watch(tracer, numbers, module, network.inputs)
+            _watch(tracer, module, network.inputs)
     except ForwardFailed:
         trains = False
-    integers = numbers.settled()
+    integers = tracer.numbers.settled()
     return Traced(channels=ledger.settle(), trains=trains, integers=integers)
 
 
@@ -162,7 +163,7 @@ def blame(error: BaseException) -> str:
     return f"{text} ({Path(last.filename).name}, line {last.lineno}, in {last.name}: {last.line})"
 
 
-def _watch(tracer: Tracer, numbers: Following, module: nn.Module, inputs: Sequence[torch.Tensor]) -> None:
+def _watch(tracer: Tracer, module: nn.Module, inputs: Sequence[torch.Tensor]) -> None:
     names = {id(part): name for name, part in module.named_modules()}
 
     def enter(part: nn.Module, _: Any) -> None:
@@ -178,7 +179,7 @@ def _watch(tracer: Tracer, numbers: Following, module: nn.Module, inputs: Sequen
             _without_onednn(),
             torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH),
             tracer,
-            numbers.of(module),
+            tracer.numbers.of(module),
         ):
             outputs = forward(module, inputs)
     finally:
