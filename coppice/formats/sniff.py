@@ -5,6 +5,7 @@ Nothing is parsed here beyond that: the format's own module measures and reads.
 
 from __future__ import annotations
 
+import re
 import zipfile
 from enum import StrEnum
 from pathlib import Path, PurePosixPath
@@ -21,6 +22,8 @@ class Kind(StrEnum):
     TORCH_LEGACY = "a PyTorch file of before version 1.6"
     TORCHSCRIPT = "a TorchScript archive"
     SAFETENSORS = "a safetensors file"
+    ONNX = "an ONNX model"
+    ONNX_ZIP = "a zip of an ONNX model"
     PICKLE = "a Python pickle"
     DAMAGED_ZIP = "a damaged zip archive"
     ZIP = "a zip archive"
@@ -33,6 +36,9 @@ _HEADS: tuple[tuple[bytes, Kind], ...] = (
     (b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.", Kind.TORCH_LEGACY),
     (b"\x80", Kind.PICKLE),
 )
+#: An ONNX file is a protocol buffer, which has no magic number: field 1, the IR version, then another of its fields
+#: (producer, version, domain, description, graph, operator sets, metadata).
+_ONNX_HEAD = re.compile(rb"\x08[\x01-\x3f](?:[\x12\x1a\x22\x32\x3a\x42\x72]|\x28[\x00-\xff])", re.DOTALL)
 _ZIP_HEAD = b"PK\x03\x04"
 
 #: A member of the archive by its bare name -> kind; the first that is there decides.
@@ -55,7 +61,9 @@ def sniff(path: Path) -> Kind:
     # A safetensors file opens with the length of a JSON header, then the header.
     if head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= path.stat().st_size:
         return Kind.SAFETENSORS
-    return next((kind for start, kind in _HEADS if head.startswith(start)), Kind.UNKNOWN)
+    if (kind := next((kind for start, kind in _HEADS if head.startswith(start)), None)) is not None:
+        return kind
+    return Kind.ONNX if _ONNX_HEAD.match(head) else Kind.UNKNOWN
 
 
 def _sniff_zip(path: Path) -> Kind:
@@ -64,4 +72,7 @@ def _sniff_zip(path: Path) -> Kind:
             names = {PurePosixPath(name).name for name in archive.namelist()}
     except (zipfile.BadZipFile, ValueError, OSError, NotImplementedError):
         return Kind.DAMAGED_ZIP
-    return next((kind for name, kind in _MEMBERS if name in names), Kind.ZIP)
+    found = next((kind for name, kind in _MEMBERS if name in names), None)
+    if found is None and any(PurePosixPath(name).suffix.lower() == ".onnx" for name in names):
+        return Kind.ONNX_ZIP
+    return found or Kind.ZIP

@@ -28,7 +28,7 @@ MAX_PAIRS = 200
 
 def measure(before: Network, pruned: nn.Module) -> tuple[Cost, Cost]:
     """The costs of the model as it was and as it is."""
-    sample = tuple(entry[:1] for entry in before.inputs)
+    sample = before.sample
     models = (before.module, pruned)
     times = _paired_times(models, sample)
     return _cost(before.module, sample, times[0]), _cost(pruned, sample, times[1])

@@ -66,7 +66,7 @@ def _totals(module: nn.Module) -> list[str]:
 
 
 def _sizes(network: Network, module: nn.Module, runs: Iterable[Run]) -> list[str]:
-    given = sum(_bytes(entry[:1]) for entry in network.inputs) / MIB
+    given = sum(_bytes(entry) for entry in network.sample) / MIB
     passed = 2 * sum(run.bytes for run in runs) / MIB  # values and their gradients
     kept = sum(_bytes(entry) for entry in module.parameters()) / MIB
     return [
@@ -82,9 +82,8 @@ def _sizes(network: Network, module: nn.Module, runs: Iterable[Run]) -> list[str
 def _runs(network: Network, module: nn.Module, kinds: dict[str, str]) -> list[Run]:
     """Every call of a layer in one forward pass of one sample."""
     runs: list[Run] = []
-    sample = tuple(entry[:1] for entry in network.inputs)
     with _recording(module, kinds, runs), torch.no_grad():
-        module(*sample)
+        module(*network.sample)
     return runs
 
 

@@ -30,6 +30,13 @@ class Network:
     inputs: tuple[torch.Tensor, ...]
     layers: tuple[Layer, ...]
     notes: tuple[str, ...] = ()
+    #: One sample, where it is not the first row of every input: a graph may be made for one batch size, or take states.
+    single: tuple[torch.Tensor, ...] | None = None
+
+    @property
+    def sample(self) -> tuple[torch.Tensor, ...]:
+        """The inputs of the smallest run: what measurements and tables are made with."""
+        return tuple(entry[:1] for entry in self.inputs) if self.single is None else self.single
 
 
 @runtime_checkable

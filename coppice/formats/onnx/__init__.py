@@ -1,0 +1,1 @@
+"""ONNX: `.onnx` in and out, opset 7 to the newest that the onnx package knows."""

@@ -1,0 +1,160 @@
+"""An upload of an ONNX model, and the way back to an ONNX file of the same opset, names and metadata."""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Mapping
+from pathlib import Path, PurePath
+
+import onnx
+import torch
+from torch import Tensor, nn
+
+from coppice.errors import BadUpload, CoppiceError, ReloadFailed
+from coppice.formats.onnx.file import MAX_BYTES, read
+from coppice.formats.onnx.inputs import FREE_SIZES, example_inputs
+from coppice.formats.onnx.network import build_network, graph_of, layers_of
+from coppice.formats.onnx.runtime import compare
+from coppice.formats.onnx.write import edited
+from coppice.formats.sniff import Kind, sniff
+from coppice.onnx_operators import OnnxNetwork
+from coppice.records.plan import Plan
+from coppice.records.report import Artifact, Check, Report
+from coppice.records.request import Part, Request
+from coppice.tracing.network import Network
+
+#: What torch and plain Python raise on numbers and structures that make no sense.
+_UNREADABLE = (RuntimeError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, NotImplementedError)
+
+
+def open_onnx(request: Request, files: Mapping[Part, Path]) -> OnnxSource:
+    """Read the model and run it once; raises what says why that can't be."""
+    path = files[Part.MODEL]
+    return OnnxSource(path, request)
+
+
+class OnnxSource:
+    """An ONNX model that was read, and the interpreter's module of it."""
+
+    def __init__(self, path: Path, request: Request) -> None:
+        self._name = request.files.get(Part.MODEL, path.name)
+        self._model = read(path, self._name)
+        self._was_zip = sniff(path) is Kind.ONNX_ZIP
+        graph = graph_of(self._model)
+        module = build_network(self._model, graph)
+        inputs = _run_once(module, request)
+        self._module = module
+        self._network = Network(
+            module=module, inputs=inputs, layers=layers_of(graph, module), single=_single(module, inputs)
+        )
+        self._plan = Plan()
+        self._exact = True
+        self._notes: tuple[str, ...] = ()
+
+    @property
+    def network(self) -> Network:
+        """The interpreter's module."""
+        return self._network
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the written file does otherwise, and what ONNX Runtime measured."""
+        return self._notes
+
+    def write(self, pruned: nn.Module, plan: Plan, report: Report, out: Path) -> tuple[Artifact, ...]:
+        """Edit a copy of the user's model."""
+        self._plan, self._exact = plan, report.verification.check is not Check.STATISTICS
+        artifact = Artifact(name="model", file=self._file_name(), media_type="application/octet-stream")
+        _save(edited(self._model, _run(pruned, self.network.inputs)), out / artifact.file)
+        if self._was_zip:
+            self._notes = ("The weights, which were in files of their own, are in the .onnx now.",)
+        return (artifact,)
+
+    def reload(self, pruned: nn.Module, artifacts: tuple[Artifact, ...], out: Path) -> None:
+        """Run the original, its masked copy and the written file in ONNX Runtime and compare."""
+        written = next(out / artifact.file for artifact in artifacts if artifact.name == "model")
+        masked = None
+        if self._exact and self._plan:
+            masked = edited(self._model, _zeroed(self.network, self._plan))
+        times = compare(self._model, masked, written, (self._module, pruned), self.network.inputs)
+        self._notes = (*self._notes, times)
+
+    def _file_name(self) -> str:
+        stem = re.sub(r"[^A-Za-z0-9_.-]", "_", PurePath(self._name).stem)[:80] or "model"
+        return f"{stem}_pruned.onnx"
+
+
+def _run_once(module: OnnxNetwork, request: Request) -> tuple[Tensor, ...]:
+    """Inputs on which the module was run."""
+    at: list[str] = []
+    hooks = [
+        part.register_forward_pre_hook(lambda part, _: at.append(f"{part.layer_name!r} ({part.class_name})"))
+        for part in module.children()
+    ]
+    failure: Exception | None = None
+    asked = request.input_size
+    try:
+        for free in FREE_SIZES:
+            inputs = example_inputs(module.graph, asked, seed=request.seed, free=free)
+            at.clear()
+            try:
+                _run(module, inputs)
+            except CoppiceError:
+                raise
+            except _UNREADABLE as e:
+                if "allocate memory" in str(e):
+                    raise
+                failure = failure or e
+            else:
+                return inputs
+            if asked is not None:
+                break
+    finally:
+        for hook in hooks:
+            hook.remove()
+    reason = str(failure).strip().splitlines()[0][:300] if failure is not None and str(failure) else type(failure)
+    where = at[-1] if at else "the input"
+    hint = "" if asked is not None else " If the model wants inputs of a certain size, give input_size."
+    raise BadUpload(f"the model does not run: at node {where}: {reason}.{hint}") from failure
+
+
+def _single(module: OnnxNetwork, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """One sample, where the graph takes one: the batch that it was exported with may be the only one that it takes."""
+    free = [entry.shape is not None and not isinstance([*entry.shape, 1][0], int) for entry in module.graph.inputs]
+    one = tuple(entry[:1] if may else entry for entry, may in zip(inputs, free, strict=True))
+    try:
+        _run(module, one)
+    except _UNREADABLE:
+        return inputs
+    finally:
+        _run(module, inputs)  # the nodes note the sizes of the last run
+    return one
+
+
+def _run(module: nn.Module, inputs: tuple[Tensor, ...]) -> OnnxNetwork:
+    """The module after a run, in which its nodes note the sizes that they must state."""
+    if not isinstance(module, OnnxNetwork):
+        raise TypeError(f"a {type(module).__name__} is no copy of an ONNX network")
+    with torch.no_grad():
+        module(*inputs)
+    return module
+
+
+def _zeroed(network: Network, plan: Plan) -> OnnxNetwork:
+    """The whole network with zeros where the plan removes: the oracle's other side, for the file's own runtime."""
+    module = copy.deepcopy(network.module)
+    stored = {**dict(module.named_parameters()), **dict(module.named_buffers())}
+    with torch.no_grad():
+        for name, axes in plan.kept.items():
+            for axis, kept in axes.items():
+                gone = torch.ones(stored[name].shape[axis], dtype=torch.bool)
+                gone[list(kept)] = False
+                stored[name][(slice(None),) * axis + (gone,)] = 0
+    return _run(module, network.inputs)
+
+
+def _save(model: onnx.ModelProto, path: Path) -> None:
+    if model.ByteSize() > MAX_BYTES:
+        raise ReloadFailed(f"The pruned model has {model.ByteSize():,} bytes; an ONNX file can have {MAX_BYTES:,}.")
+    onnx.save_model(model, path)

@@ -1,0 +1,157 @@
+"""A copy of an ONNX model with other sizes: initializers, constants and the attributes that state one; nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+from torch import Tensor
+
+from coppice.formats.onnx.network import array_of, value_of
+from coppice.onnx_operators import OnnxNetwork
+from coppice.onnx_operators.graph import Array
+from coppice.onnx_operators.node import OnnxNode
+
+
+def edited(model: onnx.ModelProto, module: OnnxNetwork) -> onnx.ModelProto:
+    """The model with the tensors and sizes of `module`, a copy of its own network that was cut and has been run."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    _Edit(copy, module).apply()
+    described = len(copy.graph.value_info) > 0
+    del copy.graph.value_info[:]
+    return onnx.shape_inference.infer_shapes(copy) if described else copy
+
+
+@dataclass(slots=True)
+class _Use:
+    """One input of one node that is a constant, and the value that it must have."""
+
+    node: onnx.NodeProto
+    position: int
+    value: Array
+
+
+@dataclass(slots=True)
+class _Edit:
+    model: onnx.ModelProto
+    module: OnnxNetwork
+    uses: dict[str, list[_Use]] = field(default_factory=dict)
+
+    def apply(self) -> None:
+        graph = self.model.graph
+        protos = [node for node in graph.node if node.op_type != "Constant"]
+        for place, proto in enumerate(protos):
+            node = self.module.node(place)
+            for position, value in _values(node):
+                self.uses.setdefault(proto.input[position], []).append(_Use(proto, position, value))
+            if isinstance(node, OnnxNode):
+                _set_attributes(proto, node)
+        kept = {entry.name for entry in graph.output}
+        names = {name for node in graph.node for name in (*node.input, *node.output)}
+        for tensor in list(graph.initializer):
+            for fresh in self._rewritten(tensor, names, keep=tensor.name in kept):
+                graph.initializer.append(fresh)
+        for node in graph.node:
+            if node.op_type == "Constant":
+                self._rewrite_constant(node, names, keep=node.output[0] in kept)
+        self._declare_inputs()
+
+    def _rewritten(self, tensor: TensorProto, names: set[str], *, keep: bool) -> Iterator[TensorProto]:
+        """Give the tensor its new value; where its readers need different ones, the others get tensors of their own."""
+        original = array_of(tensor)
+        distinct: list[tuple[Array, list[_Use]]] = [(original, [])] if keep else []
+        for use in self.uses.get(tensor.name, []):
+            value = use.value.reshape(original.shape) if use.value.size == original.size else use.value
+            same = next((uses for known, uses in distinct if _equal(known, value)), None)
+            if same is None:
+                distinct.append((value, [use]))
+            else:
+                same.append(use)
+        for number, (value, uses) in enumerate(distinct):
+            if number == 0:
+                if not _equal(value, original):
+                    tensor.CopyFrom(_tensor(value, tensor))
+                continue
+            fresh = _tensor(value, tensor)
+            fresh.name = _free(f"{tensor.name}_{number}", names)
+            for use in uses:
+                use.node.input[use.position] = fresh.name
+            yield fresh
+
+    def _rewrite_constant(self, node: onnx.NodeProto, names: set[str], *, keep: bool) -> None:
+        attribute = value_of(node)
+        tensor = attribute.t if attribute.name == "value" else numpy_helper.from_array(_listed(attribute))
+        before = tensor.SerializeToString(deterministic=True)
+        name, tensor.name = tensor.name, node.output[0]
+        fresh = list(self._rewritten(tensor, names, keep=keep))
+        tensor.name = name
+        if attribute.name != "value" and tensor.SerializeToString(deterministic=True) != before:
+            node.attribute.remove(attribute)
+            node.attribute.append(helper.make_attribute("value", tensor))
+        self.model.graph.initializer.extend(fresh)
+
+    def _declare_inputs(self) -> None:
+        """Files of before IR version 4 list their initializers as inputs, too, with their shapes."""
+        shapes = {tensor.name: list(tensor.dims) for tensor in self.model.graph.initializer}
+        for entry in self.model.graph.input:
+            if entry.name in shapes:
+                kind = entry.type.tensor_type.elem_type
+                entry.CopyFrom(helper.make_tensor_value_info(entry.name, kind, shapes[entry.name]))
+
+
+def _values(node: Any) -> Iterator[tuple[int, Array]]:
+    for position, name in node.held.items():
+        tensor: Tensor = getattr(node, name)
+        yield position, tensor.detach().cpu().numpy()
+    for position, number in {**node.numbers, **_stated_inputs(node)}.items():
+        yield position, np.asarray(number)
+
+
+def _stated_inputs(node: Any) -> dict[int, Any]:
+    return {key: value for key, value in node.stated.items() if isinstance(key, int) and key in node.numbers}
+
+
+def _set_attributes(proto: onnx.NodeProto, node: OnnxNode) -> None:
+    stated = {key: value for key, value in node.stated.items() if isinstance(key, str)}
+    for attribute in proto.attribute:
+        name = attribute.name
+        if name not in node.attributes or attribute.type not in (onnx.AttributeProto.INT, onnx.AttributeProto.INTS):
+            continue
+        value = stated.get(name, node.attributes[name])
+        if value != _plain(helper.get_attribute_value(attribute)):
+            attribute.CopyFrom(helper.make_attribute(name, value, attr_type=attribute.type))
+    present = {attribute.name for attribute in proto.attribute}
+    for name in {"scale"} & stated.keys() - present:  # what a node leaves to a default that its sizes give
+        proto.attribute.append(helper.make_attribute(name, stated[name]))
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if not isinstance(value, int | float | bytes) else value
+
+
+def _listed(attribute: onnx.AttributeProto) -> Array:
+    return np.asarray(helper.get_attribute_value(attribute), dtype=np.int64 if "int" in attribute.name else np.float32)
+
+
+def _tensor(value: Array, like: TensorProto) -> TensorProto:
+    """The value as the file keeps it: half precision goes back to half."""
+    dtype = helper.tensor_dtype_to_np_dtype(like.data_type)
+    fresh = numpy_helper.from_array(np.ascontiguousarray(value).reshape(value.shape).astype(dtype), like.name)
+    fresh.doc_string = like.doc_string
+    return fresh
+
+
+def _equal(a: Array, b: Array) -> bool:
+    return a.shape == b.shape and bool(np.array_equal(a.astype(b.dtype), b, equal_nan=a.dtype.kind == "f"))
+
+
+def _free(name: str, names: set[str]) -> str:
+    while name in names:
+        name += "_"
+    names.add(name)
+    return name

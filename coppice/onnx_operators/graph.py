@@ -1,0 +1,42 @@
+"""An ONNX graph at rest as plain data: what a reader makes of a file, and what the interpreter is built from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GraphNode:
+    """One node; an input or output that is left out is the empty name, as in the file."""
+
+    name: str
+    operator: str
+    version: int  # of the operator set
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    attributes: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GraphInput:
+    """What the graph declares of an input: a size is a number, the name of a free axis, or unknown."""
+
+    name: str
+    element_type: int  # ONNX's number of a type
+    shape: tuple[int | str | None, ...] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Graph:
+    """Nodes in an order that can be run, and the constants: initializers and the values of Constant nodes."""
+
+    inputs: tuple[GraphInput, ...]
+    outputs: tuple[str, ...]
+    nodes: tuple[GraphNode, ...]
+    constants: Mapping[str, Array]

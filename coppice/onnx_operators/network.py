@@ -1,0 +1,154 @@
+"""An ONNX graph as a torch module: its nodes as submodules, its wiring as the forward."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from coppice.errors import UnsupportedLayer
+from coppice.onnx_operators.evaluated import Evaluate, EvaluatedNode
+from coppice.onnx_operators.graph import Array, Graph, GraphNode
+from coppice.onnx_operators.node import Numbers, OnnxNode, as_tensor
+from coppice.onnx_operators.table import OPERATORS, Row
+
+#: A constant list of whole numbers up to this length may state sizes; a longer one is data.
+MOST_SIZES = 16
+
+AnyNode = OnnxNode | EvaluatedNode
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Call:
+    module: str
+    free: tuple[str, ...]  # values that are not constants of the node
+    outputs: tuple[str, ...]
+    done: tuple[str, ...]  # values that nothing after it needs
+
+
+class OnnxNetwork(nn.Module):
+    """A graph that runs: `module(*inputs)` gives one tensor, or a list where the graph has several outputs."""
+
+    def __init__(self, graph: Graph, modules: Mapping[str, AnyNode], constants: Mapping[str, Tensor]) -> None:
+        super().__init__()
+        self.graph = graph
+        #: Node's place in the graph -> name of its submodule.
+        self.submodule_names: tuple[str, ...] = tuple(modules)
+        for name, module in modules.items():
+            self.add_module(name, module)
+        #: Outputs of the graph that are constants of the file.
+        self._constant_outputs = dict(constants)
+        self._calls = tuple(self._wired())
+
+    def node(self, place: int) -> AnyNode:
+        """The submodule of the node at that place of the graph."""
+        return cast(AnyNode, self.get_submodule(self.submodule_names[place]))
+
+    def forward(self, *inputs: Tensor) -> Any:
+        """The outputs in the graph's order."""
+        declared = (entry.name for entry in self.graph.inputs)
+        values: dict[str, Any] = {**self._constant_outputs, **dict(zip(declared, inputs, strict=True))}
+        for call in self._calls:
+            results = self.get_submodule(call.module)(*(values[name] for name in call.free))
+            # Outputs that nobody asked for may be missing.
+            values |= zip(call.outputs, results if isinstance(results, tuple) else (results,), strict=False)
+            for name in call.done:
+                values.pop(name, None)
+        outputs = [as_tensor(values[name]) for name in self.graph.outputs]
+        return outputs[0] if len(outputs) == 1 else outputs
+
+    def _wired(self) -> Iterator[_Call]:
+        last = {name: place for place, node in enumerate(self.graph.nodes) for name in node.inputs if name}
+        for place, node in enumerate(self.graph.nodes):
+            own = {*self.node(place).held, *self.node(place).numbers}
+            free = tuple(name for position, name in enumerate(node.inputs) if name and position not in own)
+            ends = [name for name in free if last[name] == place] + [name for name in node.outputs if name not in last]
+            yield _Call(
+                module=self.submodule_names[place],
+                free=free,
+                outputs=node.outputs,
+                done=tuple(dict.fromkeys(name for name in ends if name not in self.graph.outputs)),
+            )
+
+
+def build(graph: Graph, evaluate: Evaluate, evaluable: Collection[str]) -> OnnxNetwork:
+    """The network of a graph. Operators without a row go to `evaluate`, if it can; raises UnsupportedLayer."""
+    tensors = _Tensors(graph.constants)
+    modules: dict[str, AnyNode] = {}
+    for node in graph.nodes:
+        row = OPERATORS.get(node.operator)
+        module: AnyNode
+        if row is not None:
+            numbers = dict(_numbers(node, row, graph.constants))
+            own = {
+                position: tensors.of(name)
+                for position, name in enumerate(node.inputs)
+                if name in graph.constants and position not in numbers
+            }
+            module = OnnxNode(node=node, row=row, tensors=own, numbers=numbers)
+        elif node.operator in evaluable:
+            held = {place: tensors.of(name) for place, name in enumerate(node.inputs) if name in graph.constants}
+            module = EvaluatedNode(
+                node=node, tensors={place: tensor.detach() for place, tensor in held.items()}, evaluate=evaluate
+            )
+        else:
+            raise UnsupportedLayer(
+                f"node {node.name!r} is a {node.operator}, which Coppice can't compute. Replace it by operators of the "
+                "ONNX standard that compute with tensors.",
+                field=node.name,
+            )
+        modules[_free_name(node.name, modules)] = module
+    outputs = {name: tensors.of(name) for name in graph.outputs if name in graph.constants}
+    return OnnxNetwork(graph, modules, outputs).eval()
+
+
+class _Tensors:
+    """The constants as tensors. Matrices that several nodes read are one tensor; each has a vector of its own.
+
+    Exporters store equal vectors once (the zeros of fresh biases, the ones of fresh norms), which would tie layers
+    that have nothing to do with each other. A matrix that is there once is shared by its user's own will.
+    """
+
+    def __init__(self, constants: Mapping[str, Array]) -> None:
+        self._constants = constants
+        self._made: dict[str, Tensor] = {}
+
+    def of(self, name: str) -> Tensor:
+        """The tensor of a constant; half precision is computed in single."""
+        if name in self._made:
+            return self._made[name]
+        array = self._constants[name]
+        tensor = torch.from_numpy(array if array.flags.writeable else array.copy())
+        if tensor.dtype in (torch.float16, torch.bfloat16):
+            tensor = tensor.float()
+        if array.ndim <= 1:
+            return tensor.clone()
+        made: Tensor = nn.Parameter(tensor) if tensor.is_floating_point() else tensor
+        self._made[name] = made
+        return made
+
+
+def _numbers(node: GraphNode, row: Row, constants: Mapping[str, Array]) -> Iterator[tuple[int, Numbers]]:
+    for position, name in enumerate(node.inputs):
+        array = constants.get(name)
+        if array is None or array.ndim > 1:
+            continue
+        states_sizes = position in row.numbers or (array.dtype.kind in "iu" and array.size <= MOST_SIZES)
+        is_scalar = row.scalars and array.size == 1 and array.dtype.kind in "fb" and array.dtype.itemsize < 8
+        if states_sizes or is_scalar:
+            yield position, array.tolist()
+
+
+def _free_name(name: str, taken: Collection[str]) -> str:
+    """A name for a submodule: no dots, none that a module has already."""
+    found = re.sub(r"[^A-Za-z0-9_]+", "_", name).strip("_") or "node"
+    while found in taken or hasattr(OnnxNetwork, found) or found in ("graph", "submodule_names", "training"):
+        found += "_"
+    return found
+
+
+__all__ = ["AnyNode", "OnnxNetwork", "build"]

@@ -1,0 +1,122 @@
+"""One ONNX node as a torch module: its attributes, its constants, and the row that says what it computes."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from coppice.onnx_operators.element_types import DOUBLE, TYPES
+from coppice.onnx_operators.graph import GraphNode
+from coppice.onnx_operators.table import ON_NUMBERS, Row
+
+#: A number, or a list of them, that flows through the graph beside the tensors.
+Numbers = int | float | bool | list[Any]
+
+
+class OnnxNode(nn.Module):
+    """A node of the graph; its constants are its parameters, its buffers, or plain numbers.
+
+    Sizes are plain integers, in `attributes` and in `numbers` (input position -> value): the tracer follows them
+    there, and the plan says what they must become.
+    """
+
+    floating: Tensor
+
+    def __init__(
+        self, *, node: GraphNode, row: Row, tensors: Mapping[int, Tensor], numbers: Mapping[int, Numbers]
+    ) -> None:
+        super().__init__()
+        self.layer_name = node.name
+        self.class_name = node.operator
+        self.row = row
+        self.version = node.version
+        self.attributes: dict[str, Any] = copy.deepcopy(dict(node.attributes))
+        self.numbers: dict[int, Numbers] = dict(numbers)
+        self.given = tuple(bool(name) for name in node.inputs)
+        self.wanted = len(node.outputs)
+        #: Input position -> name of the tensor that this node holds for it.
+        self.held: dict[int, str] = {}
+        #: What attributes and shape inputs must state for the tensors of the last run, where the tensors decide it.
+        self.stated: dict[str | int, Any] = {}
+        #: Whether the last run was one of plain numbers, and its result: no layer that a user would look for.
+        self.made_numbers = False
+        #: A number that must stay what it was with the whole model, though it is computed from sizes.
+        self.remembered: Any = None
+        if row.makes_floats:
+            self.register_buffer("floating", torch.zeros(()), persistent=False)
+        for position, tensor in tensors.items():
+            name = f"input_{position}"
+            self.held[position] = name
+            if tensor.is_floating_point():
+                self.register_parameter(name, tensor if isinstance(tensor, nn.Parameter) else nn.Parameter(tensor))
+            else:
+                self.register_buffer(name, tensor)
+
+    def attribute(self, name: str, default: Any = None) -> Any:
+        """An attribute of the node, or what the operator's specification gives for one that is left out."""
+        found = self.attributes.get(name)
+        return default if found is None else found
+
+    def option(self, name: str, given: Any, default: Any = None) -> Any:
+        """What later versions take as an input and earlier ones as an attribute."""
+        return self.attribute(name, default) if given is None else given
+
+    def type_of(self, number: int) -> torch.dtype:
+        """The torch type of an ONNX type number; single precision is the type in which the network computes."""
+        found = TYPES[number]
+        return self.floating.dtype if found is torch.float32 and number != DOUBLE else found
+
+    def forward(self, *free: Any) -> Any:
+        """Compute the outputs from the inputs that are not constants, in order: one value, or a tuple."""
+        values = self._inputs(free)
+        numeric = ON_NUMBERS.get(self.class_name)
+        self.made_numbers = False
+        if numeric is not None and not any(isinstance(value, Tensor) for value in values):
+            outputs = numeric.call(self, *values)
+            if outputs is not NotImplemented:
+                self.made_numbers = True
+                return outputs
+        device = next((value.device for value in values if isinstance(value, Tensor)), None)
+        arguments = [
+            as_numbers(value) if position in self.row.numbers else as_tensor(value, device)
+            for position, value in enumerate(values)
+        ]
+        outputs = self.row.call(self, *arguments)
+        self.made_numbers = not isinstance(outputs, Tensor | tuple)
+        return outputs
+
+    def _inputs(self, free: Sequence[Any]) -> list[Any]:
+        rest = iter(free)
+        values: list[Any] = []
+        for position, given in enumerate(self.given):
+            if not given:
+                values.append(None)
+            elif position in self.numbers:
+                values.append(self.numbers[position])
+            elif position in self.held:
+                values.append(getattr(self, self.held[position]))
+            else:
+                values.append(next(rest))
+        return values
+
+    def extra_repr(self) -> str:
+        """The operator, for printing."""
+        return self.class_name
+
+
+def as_numbers(value: Any) -> Any:
+    """Plain numbers of a tensor that states sizes."""
+    return value.tolist() if isinstance(value, Tensor) else value
+
+
+def as_tensor(value: Any, device: torch.device | None = None) -> Any:
+    """The tensor of plain numbers; whole numbers are 64 bits wide, as ONNX's sizes are."""
+    if value is None or isinstance(value, Tensor):
+        return value
+    if isinstance(value, list) and not value:
+        return torch.zeros(0, dtype=torch.int64, device=device)
+    return torch.tensor(value, device=device)
