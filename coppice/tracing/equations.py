@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
+from numpy.typing import NDArray
 
-from coppice.channels import FIXED, Labels, Ledger
+from coppice.channels import FIXED, Labels
 from coppice.tracing.tracked import OPERATORS, Attribute, Expression, Length, Literal, Operation, leaves
 
 #: The vector of every axis of which nothing may be removed.
@@ -57,12 +58,19 @@ def factors(expression: Expression) -> Counter[Expression]:
 
 
 class Shares:
-    """Finds which attribute counts which axis, and writes into the ledger what must lose the same share."""
+    """Finds which attribute counts which axis, what must lose the same share, and what can't lose any.
 
-    def __init__(self, ledger: Ledger, vectors: Sequence[Labels], equations: Iterable[Equation]) -> None:
-        self._ledger, self._vectors, self._units = ledger, vectors, ledger.units()
+    `held[unit]` says which units stay anyway: axes of which nothing goes ask nothing.
+    """
+
+    def __init__(
+        self, units: Labels, held: NDArray[np.bool_], vectors: Sequence[Labels], equations: Iterable[Equation]
+    ) -> None:
+        self._vectors, self._units, self._held = vectors, units, held
         self._counts: dict[int, list[tuple[Labels, str]]] = {}  # place -> the label vectors that it counts
         self.bindings: list[Binding] = []
+        self.couples: list[tuple[Labels, Labels, str]] = []
+        self.stays: list[tuple[Labels, str]] = []
         self._written = [one for one in equations if one.hard_coded is None]
         self._bind_all()
         for equation in self._written:
@@ -125,13 +133,16 @@ class Shares:
         """A label vector that has the factor's share, or None when the factor stays as it is."""
         for leaf in leaves(factor):
             if isinstance(leaf, Length):
-                if leaf.vector != NONE:
+                if self._moves(self._vectors[leaf.vector]):
                     return self._vectors[leaf.vector]
             else:
                 for labels, _ in self._counts.get(leaf.place, ()):
-                    if labels.any():
+                    if self._moves(labels):
                         return labels
         return None
+
+    def _moves(self, labels: Labels) -> bool:
+        return not self._held[self._units[labels]].all()
 
     def _couple(self, equation: Equation) -> None:
         """Let the ledger keep the equation true."""
@@ -206,11 +217,10 @@ class Shares:
 
     def _same(self, a: Labels, b: Labels, site: str) -> None:
         if not self._equal_share(a, b):
-            self._ledger.couple(a, b, f"the code takes one width for another: {site}")
+            self.couples.append((a, b, f"the code takes one width for another: {site}"))
 
     def _stay(self, vectors: Sequence[Labels], site: str) -> None:
-        for labels in vectors:
-            self._ledger.fix(labels, f"a size in the code can't follow: {site}")
+        self.stays += [(labels, f"a size in the code can't follow: {site}") for labels in vectors]
 
 
 def _sides(equation: Equation) -> Counter[Expression]:

@@ -75,11 +75,20 @@ class Following(TorchFunctionMode):
         """Couple in the ledger what must lose the same share; and all that is needed to compute new values."""
         self._ledger.where = ""
         units, stored = self._ledger.units(), {(name, axis): labels for name, axis, labels in self._ledger.stored()}
-        loose = np.ones(units.max(initial=0) + 1, dtype=bool)
-        for labels in (*stored.values(), self._ledger.held()):
+        held = np.zeros(units.max(initial=0) + 1, dtype=bool)
+        held[units[self._ledger.held()]] = True
+        loose = ~held
+        for labels in stored.values():
             loose[units[labels]] = False
         equations = [one for one in self._equations.values() if not self._is_loose(one, loose[units])]
-        shares = Shares(self._ledger, self._vectors, equations)
+        shares = Shares(units, held, self._vectors, equations)
+        while shares.stays:  # what stays may be what others can't follow
+            for labels, reason in shares.stays:
+                self._ledger.fix(labels, reason)
+                held[units[labels]] = True
+            shares = Shares(units, held, self._vectors, equations)
+        for a, b, reason in shares.couples:
+            self._ledger.couple(a, b, reason)
         for expression, where in self._scales.items():
             for labels in shares.counted(expression):
                 self._ledger.mixes(labels, f"the code computes with the number of these channels: {where}")
@@ -169,8 +178,8 @@ class Following(TorchFunctionMode):
         return Length(self._vector_of[key], labels.size)
 
     def _note(self, left: Expression, right: Expression, operator: str, *, size: bool) -> None:
-        if left == right or left.value != right.value:
-            return
+        if left == right or left.value != right.value or (isinstance(left, Literal) and left.value <= 1):
+            return  # a single position is never removed
         if all(isinstance(side, Literal) or side == Length(NONE, side.value) for side in (left, right)):
             return  # of what stays, nothing follows
         if (left, right, size) not in self._equations:
