@@ -8,6 +8,7 @@ Used by `coppice prune --server`; usable by itself:
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -82,7 +83,8 @@ class Client:
             "criterion": request.criterion,
             "seed": request.seed,
             "model_name": request.model_name,
-            "input_size": None if request.input_size is None else ",".join(map(str, request.input_size)),
+            "model_args": json.dumps(request.model_args) if request.model_args else None,
+            "input_size": None if request.input_size is None else ";".join(map(str, request.input_size)),
         }
         with ExitStack() as stack:
             parts = [

@@ -11,6 +11,7 @@ def inspect(
     omit: options.Omit = "",
     class_def: options.ClassDef = None,
     model_name: options.ModelName = None,
+    model_args: options.ModelArgs = None,
     input_size: options.InputSize = None,
     dataset: options.Dataset = None,
     as_json: options.Json = False,
@@ -24,6 +25,7 @@ def inspect(
         seed=0,
         class_def=class_def,
         model_name=model_name,
+        model_args=model_args,
         input_size=input_size,
         dataset=dataset,
     )

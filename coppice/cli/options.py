@@ -13,7 +13,8 @@ from typing import Annotated
 import typer
 
 from coppice.errors import ParameterMissing, UnknownFormat
-from coppice.records.request import Framework, Part, Request, parse_input_size, parse_omit, parse_percent
+from coppice.records.inputs import parse_input_size, parse_model_args
+from coppice.records.request import Framework, Part, Request, parse_omit, parse_percent
 
 File = Annotated[
     Path,
@@ -28,8 +29,14 @@ Omit = Annotated[
 Criterion = Annotated[str, typer.Option(help="what decides which channels go: l1, l2, random")]
 Seed = Annotated[int, typer.Option(help="seed of everything random")]
 ClassDef = Annotated[Path | None, typer.Option(help="Python file that defines the model (PyTorch)")]
-ModelName = Annotated[str | None, typer.Option(help="class to build from it, called without arguments (PyTorch)")]
-InputSize = Annotated[str | None, typer.Option(help="shape of one sample, no batch dimension, e.g. 1,28,28")]
+ModelName = Annotated[str | None, typer.Option(help="class to build from it, or a function that does (PyTorch)")]
+ModelArgs = Annotated[
+    str | None, typer.Option(help='its arguments as JSON: {"classes": 10} by name, [10] in order (PyTorch)')
+]
+InputSize = Annotated[
+    str | None,
+    typer.Option(help="shape of one sample, no batch dimension: 1,28,28; several: 3,32,32;10; words: 128:int64<30522"),
+]
 Dataset = Annotated[Path | None, typer.Option(help="sample data: a DataLoader saved by torch.save (PyTorch)")]
 Json = Annotated[bool, typer.Option("--json", help="print one JSON document, also for a failure")]
 
@@ -59,6 +66,7 @@ class Arguments:
     seed: int
     class_def: Path | None
     model_name: str | None
+    model_args: str | None
     input_size: str | None
     dataset: Path | None
 
@@ -99,6 +107,7 @@ def _request(arguments: Arguments, model: Path) -> tuple[Request, dict[Part, Pat
         seed=arguments.seed,
         input_size=parse_input_size(arguments.input_size),
         model_name=arguments.model_name,
+        model_args=parse_model_args(arguments.model_args),
         files={name: path.name for name, path in files.items()},
     )
     return request, files

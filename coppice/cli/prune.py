@@ -42,6 +42,7 @@ def prune(
     seed: options.Seed = 0,
     class_def: options.ClassDef = None,
     model_name: options.ModelName = None,
+    model_args: options.ModelArgs = None,
     input_size: options.InputSize = None,
     dataset: options.Dataset = None,
     server: Server = None,
@@ -59,6 +60,7 @@ def prune(
         seed=seed,
         class_def=class_def,
         model_name=model_name,
+        model_args=model_args,
         input_size=input_size,
         dataset=dataset,
     )

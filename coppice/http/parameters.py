@@ -14,7 +14,8 @@ from coppice.errors import BadRequest, InputSizeInvalid, ParameterInvalid, Param
 from coppice.http.intake import INTAKES, Intake
 from coppice.http.names import unknown_name
 from coppice.http.parts import UploadPart, part_names, parts_of
-from coppice.records.request import Framework, Request, Task, parse_input_size, parse_omit, parse_percent
+from coppice.records.inputs import parse_input_size, parse_model_args
+from coppice.records.request import Framework, Request, Task, parse_omit, parse_percent
 
 _BOTH = frozenset(Framework)
 _PYTORCH = frozenset({Framework.PYTORCH})
@@ -81,7 +82,9 @@ PARAMETERS: tuple[Parameter, ...] = (
         name="input_size",
         attribute="input_size",
         read=parse_input_size,
-        description="Shape of one sample, without the batch dimension: `1,28,28` for a grey image of 28x28.",
+        description="Shape of one sample, without the batch dimension: `1,28,28` for a grey image of 28x28. Several "
+        "inputs: `3,224,224;10`. Whole numbers below a limit: `128:int64<30522`. By keyword: `mask=128:int64`. One "
+        "number for each sample: `():int64<1000`.",
         example="1,28,28",
         calls=_PYTORCH,
         missing=InputSizeInvalid,
@@ -90,10 +93,19 @@ PARAMETERS: tuple[Parameter, ...] = (
         name="model_name",
         attribute="model_name",
         read=_read_name,
-        description="The model's class in `class_def`. It is built without arguments, as in `Net()`.",
+        description="The model's class in `class_def`, or a function that builds the model. It is called as in "
+        "`Net()`, or with `model_args`.",
         example="Net",
         calls=_PYTORCH,
         missing=ParameterMissing,
+    ),
+    Parameter(
+        name="model_args",
+        attribute="model_args",
+        read=parse_model_args,
+        description='Arguments of the model\'s class, as JSON: `{"classes": 10}` by name, or `[10, 64]` in order.',
+        example='{"classes": 10}',
+        calls=_PYTORCH,
     ),
     Parameter(
         name="ommitted",

@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from itertools import pairwise
 from typing import Any, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -31,7 +32,11 @@ MAX_ARGUMENTS_CHARACTERS = 64 * 1024
 TYPES = {
     **{name: name for name in ("float16", "bfloat16", "float32", "float64")},
     **{name: name for name in ("int8", "uint8", "int16", "int32", "int64", "bool")},
-    **{"half": "float16", "float": "float32", "double": "float64", "int": "int64", "long": "int64"},
+    "half": "float16",
+    "float": "float32",
+    "double": "float64",
+    "int": "int64",
+    "long": "int64",
 }
 #: Types that count, and so may have a limit.
 _COUNTING = frozenset({"int8", "uint8", "int16", "int32", "int64"})
@@ -80,7 +85,7 @@ def parse_input_size(text: str | None) -> tuple[Input, ...] | None:
     names = [entry.name for entry in inputs if entry.name]
     if len(set(names)) != len(names):
         raise _invalid(f"input_size={text!r} names an input twice.")
-    if any(before.name and not after.name for before, after in zip(inputs, inputs[1:], strict=False)):
+    if any(before.name and not after.name for before, after in pairwise(inputs)):
         raise _invalid(f"input_size={text!r}: inputs without a name come first, as in a call of forward.")
     return inputs
 

@@ -1,16 +1,15 @@
-"""What a user asked for, as plain data, and the one reader of the parameters that users type."""
+"""What a user asked for, as plain data, and the readers of the parameters that users type."""
 
 from __future__ import annotations
 
 import math
 from enum import StrEnum
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from coppice.errors import InputSizeInvalid, ParameterInvalid, ParameterMissing, PercentOutOfRange
-
-#: More numbers in one example input than any model that fits a job's memory would take.
-MAX_INPUT_ELEMENTS = 64 * 1024 * 1024
+from coppice.errors import ParameterInvalid, ParameterMissing, PercentOutOfRange
+from coppice.records.inputs import Input, ModelArgs
 
 
 class Framework(StrEnum):
@@ -18,6 +17,7 @@ class Framework(StrEnum):
 
     PYTORCH = "pt"
     KERAS = "tf"
+    ONNX = "onnx"
 
 
 class Task(StrEnum):
@@ -42,6 +42,11 @@ class Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+def _inputs(given: Any) -> Any:
+    """One shape stands for one input of that shape."""
+    return ({"shape": given},) if isinstance(given, (tuple, list)) and given and isinstance(given[0], int) else given
+
+
 class Request(Record):
     """One job: what to cut, or to look at, and from which files."""
 
@@ -51,8 +56,11 @@ class Request(Record):
     omit: tuple[str, ...] = Field(default=(), description="layers that keep their own output channels")
     criterion: str = "l1"
     seed: int = 0
-    input_size: tuple[int, ...] | None = Field(default=None, description="shape of one sample, no batch dimension")
+    input_size: Annotated[tuple[Input, ...] | None, BeforeValidator(_inputs)] = Field(
+        default=None, description="the inputs of one sample, no batch dimension"
+    )
     model_name: str | None = Field(default=None, description="class to build from the class file")
+    model_args: ModelArgs = Field(default=(), description="arguments with which it is built, positional or named")
     files: dict[Part, str] = Field(default_factory=dict, description="part -> file name as the user named it")
 
 
@@ -80,25 +88,3 @@ def parse_percent(text: str | float | None) -> float:
 def parse_omit(text: str | None) -> tuple[str, ...]:
     """Read a comma-separated list of layer names; empty entries are dropped."""
     return tuple(dict.fromkeys(name.strip() for name in (text or "").split(",") if name.strip()))
-
-
-def parse_input_size(text: str | None) -> tuple[int, ...] | None:
-    """Read `1,28,28` (also `(1, 28, 28)` and `1x28x28`) as the shape of one sample; raises InputSizeInvalid."""
-    if text is None or not text.strip():
-        return None
-    cleaned = text.strip().strip("()[]").replace("x", ",").rstrip(",")
-    try:
-        size = tuple(int(number) for number in cleaned.split(","))
-    except ValueError as e:
-        raise InputSizeInvalid(
-            f"input_size={text!r} is not a list of whole numbers. For a 28x28 grey image write 1,28,28.",
-            field="input_size",
-        ) from e
-    if any(number < 1 for number in size):
-        raise InputSizeInvalid(f"input_size={text!r} has a size below 1.", field="input_size")
-    if math.prod(size) > MAX_INPUT_ELEMENTS:
-        raise InputSizeInvalid(
-            f"input_size={text!r} is {math.prod(size):,} numbers; the limit is {MAX_INPUT_ELEMENTS:,}.",
-            field="input_size",
-        )
-    return size

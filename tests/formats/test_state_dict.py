@@ -15,7 +15,8 @@ from safetensors.torch import save_file
 from torch import nn
 
 from coppice.formats import open_upload
-from coppice.formats.pytorch.state_dict import fit, read_state_dict
+from coppice.formats.pytorch.state_dict import fit
+from coppice.formats.pytorch.weights import read_weights
 from tests.formats.models import MODELS, NET, built, upload
 
 
@@ -32,6 +33,7 @@ FORMS: dict[str, tuple[Callable[[], Any], dict[str, Any]]] = {
     "as documented": (state, {}),
     "before torch 1.6": (state, {"_use_new_zipfile_serialization": False}),
     "a plain dict": (lambda: dict(state()), {}),
+    "another pickle protocol": (state, {"pickle_protocol": 4}),
     "parameters": (lambda: {key: nn.Parameter(value) for key, value in state().items()}, {}),
     "a checkpoint": (wrapped, {}),
     "a checkpoint with arguments": (lambda: wrapped(args=argparse.Namespace(lr=1)), {}),
@@ -53,7 +55,7 @@ def test_every_usual_form_gives_the_same_tensors(form: str, tmp_path: Path) -> N
     module = built(NET, "Net")
     for tensor in module.state_dict().values():
         tensor.zero_()
-    fit(module, read_state_dict(path, file="weights.pth"), file="weights.pth")
+    fit(module, read_weights(path, file="weights.pth"))
     assert all(torch.equal(module.state_dict()[key], tensor) for key, tensor in state().items())
 
 
@@ -61,7 +63,7 @@ def test_a_part_that_the_model_itself_calls_module_keeps_its_name(tmp_path: Path
     outer = nn.Module()
     outer.module = built(NET, "Net")
     torch.save(outer.state_dict(), tmp_path / "weights.pth")
-    assert fit(outer, read_state_dict(tmp_path / "weights.pth", file="weights.pth"), file="weights.pth") == ()
+    assert fit(outer, read_weights(tmp_path / "weights.pth", file="weights.pth")).is_plain
 
 
 def test_safetensors_are_read(tmp_path: Path) -> None:
@@ -91,10 +93,10 @@ def test_a_batch_norm_of_before_its_counters_fits(tmp_path: Path) -> None:
 def test_weights_of_half_precision_go_into_the_type_of_the_class(tmp_path: Path) -> None:
     torch.save({key: value.half() for key, value in state().items()}, tmp_path / "half.pth")
     module = built(NET, "Net")
-    fit(module, read_state_dict(tmp_path / "half.pth", file="half.pth"), file="half.pth")
+    fit(module, read_weights(tmp_path / "half.pth", file="half.pth"))
     assert {tensor.dtype for tensor in module.state_dict().values()} == {torch.float32}
 
 
 def test_a_small_expanded_mask_is_honest(tmp_path: Path) -> None:
     torch.save({"mask": torch.ones(1).expand(64, 64)}, tmp_path / "mask.pth")
-    assert read_state_dict(tmp_path / "mask.pth", file="mask.pth").tensors["mask"].sum() == 64 * 64
+    assert read_weights(tmp_path / "mask.pth", file="mask.pth").at(())["mask"].sum() == 64 * 64

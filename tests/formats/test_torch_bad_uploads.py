@@ -147,11 +147,6 @@ CASES = {
         says=("more than tensors", "PlaneDataset"),
         given=with_weights(lambda: {**state(), "data": PlaneDataset()}),
     ),
-    "another pickle protocol": Case(
-        error=UnknownFormat,
-        says=("another protocol", "pickle_protocol"),
-        given=with_weights(lambda: saved(state(), pickle_protocol=4)),
-    ),
     "compressed weights": Case(
         error=HostileFile,
         says=("compressed",),

@@ -47,7 +47,7 @@ def _prune(model):
 _CLASS_HOOK = """_unpruned_init = {name}.__init__
 
 
-def _pruned_init(self, *arguments, **options):
+def _pruned_init(self, *arguments, **options):{defaults}
     _unpruned_init(self, *arguments, **options)
     if type(self) is {name}:  # a subclass cuts nothing: its sizes are its own
         _prune(self)
@@ -58,10 +58,15 @@ def _pruned_init(self, *arguments, **options):
 _FUNCTION_HOOK = """_unpruned_{name} = {name}
 
 
-def {name}(*arguments, **options):
+def {name}(*arguments, **options):{defaults}
     model = _unpruned_{name}(*arguments, **options)
     _prune(model)
     return model"""
+
+#: With model_args, `Net()` alone means the model that was pruned; a subclass passes its own.
+_DEFAULTS = """
+    if {condition}not arguments and not options:  # the arguments with which it was pruned
+        arguments, options = {arguments}, {options}"""
 
 #: What a table can hold and Python can read back.
 _PLAIN = (int, float, str, bool, type(None))
@@ -81,11 +86,23 @@ def class_definition(user: UserClass, dense: nn.Module, pruned: nn.Module, plan:
         attributes=_table(_attributes(dense, pruned)),
         shapes=_table(_shapes(dense, pruned)),
         positions=_table(_positions(pruned, plan)),
-        hook=(_CLASS_HOOK if isinstance(user.build, type) else _FUNCTION_HOOK).format(name=user.name),
+        hook=_hook(user),
     )
     if "torch" not in vars(user.module) or vars(user.module)["torch"] is not torch:
         text = "\nimport torch\n" + text
     return _inserted(user.file.read_bytes(), text)
+
+
+def _hook(user: UserClass) -> str:
+    is_class = isinstance(user.definition, type)
+    by_name = isinstance(user.arguments, dict)
+    defaults = _DEFAULTS.format(
+        condition=f"type(self) is {user.name} and " if is_class else "",
+        arguments=ascii(() if by_name else user.arguments),
+        options=ascii(user.arguments if by_name else {}),
+    )
+    hook = _CLASS_HOOK if is_class else _FUNCTION_HOOK
+    return hook.format(name=user.name, defaults=defaults if user.arguments else "")
 
 
 def _check_fresh(user: UserClass, dense: nn.Module) -> None:

@@ -18,9 +18,9 @@ import torch
 from torch.utils.data import DataLoader, Dataset, IterableDataset, RandomSampler
 
 from coppice.errors import CoppiceError, DatasetInvalid
-from coppice.formats.pytorch.state_dict import refuse_archive_tricks
 from coppice.formats.pytorch.torchvision_import import prepare_torchvision
 from coppice.formats.pytorch.user_errors import is_out_of_memory, last_line
+from coppice.formats.pytorch.weights import refuse_archive_tricks
 from coppice.formats.sniff import Kind, sniff
 from coppice.records.request import Part
 

@@ -20,6 +20,7 @@ from torch import nn
 from torch.utils._pytree import tree_leaves
 
 from coppice.formats.clean_process import CleanProcessFailed, run_clean
+from coppice.formats.pytorch.named_inputs import names_of
 from coppice.formats.pytorch.user_errors import last_line, trimmed
 from coppice.tracing.network import Network
 
@@ -46,9 +47,9 @@ def write_onnx(pruned: nn.Module, network: Network, path: Path) -> None:
 
 
 def _export(pruned: nn.Module, network: Network, path: Path) -> None:
-    names = (
-        [f"input_{number}" for number in range(1, len(network.inputs) + 1)] if len(network.inputs) > 1 else ["input"]
-    )
+    by_name = names_of(pruned)
+    names = [f"input_{number}" for number in range(1, len(network.inputs) - len(by_name) + 1)] + list(by_name)
+    names = ["input"] if names == ["input_1"] else names
     with warnings.catch_warnings(), _time_limit(EXPORT_SECONDS):
         warnings.simplefilter("ignore")
         # The tracing exporter: ten times faster than the one by torch.export, which is also slow to import.
@@ -57,7 +58,7 @@ def _export(pruned: nn.Module, network: Network, path: Path) -> None:
             network.inputs,
             str(path),
             input_names=names,
-            dynamic_axes={name: {0: "batch"} for name in names},
+            dynamic_axes={name: {0: "batch"} for name, entry in zip(names, network.inputs, strict=True) if entry.dim()},
             dynamo=False,
         )
 

@@ -16,6 +16,8 @@ from torch.utils._pytree import tree_leaves
 
 from coppice.errors import ReloadFailed
 from coppice.formats.clean_process import CleanProcessFailed, run_clean
+from coppice.formats.pytorch.named_inputs import names_of
+from coppice.formats.pytorch.state_dict import Fitted
 from coppice.formats.pytorch.user_errors import trimmed
 from coppice.formats.pytorch.user_module import UserClass
 from coppice.tracing.network import Network
@@ -26,7 +28,7 @@ SECONDS = 300
 
 
 def reload_torch(
-    pruned: nn.Module, network: Network, user: UserClass, written: Mapping[str, Path], *, seed: int
+    pruned: nn.Module, network: Network, user: UserClass, fitted: Fitted, written: Mapping[str, Path], *, seed: int
 ) -> None:
     """Check the written files, artifact name -> path; raises ReloadFailed."""
     # Beside the files: temporary folders may be small, and these hold the model's outputs.
@@ -36,7 +38,15 @@ def reload_torch(
         modules.mkdir()
         shutil.copyfile(user.file, modules / f"{user.module.__name__}.py")
         torch.save({"inputs": network.inputs, "outputs": _outputs(pruned, network, seed)}, folder / "expected.pt")
-        job: dict[str, object] = {"modules": str(modules), "expected": str(folder / "expected.pt"), "seed": seed}
+        job: dict[str, object] = {
+            "modules": str(modules),
+            "expected": str(folder / "expected.pt"),
+            "seed": seed,
+            "names": names_of(pruned),
+            "arguments": user.arguments,
+            "place": fitted.place,
+            "keys": fitted.keys.names,
+        }
         job |= {artifact: str(path.absolute()) for artifact, path in written.items()}
         if "class_def" in written:
             shutil.copyfile(written["class_def"], modules / written["class_def"].name)

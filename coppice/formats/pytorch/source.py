@@ -14,16 +14,18 @@ from torch import nn
 from coppice.errors import ParameterMissing, ReloadFailed
 from coppice.formats.pytorch import write as torch_write
 from coppice.formats.pytorch.example_inputs import inputs_from_sample, inputs_from_size
+from coppice.formats.pytorch.named_inputs import forget_names
 from coppice.formats.pytorch.reload import reload_torch
-from coppice.formats.pytorch.state_dict import fit, read_state_dict
+from coppice.formats.pytorch.state_dict import Fitted, fit
 from coppice.formats.pytorch.user_module import UserClass, build_model, load_class
+from coppice.formats.pytorch.weights import read_weights
 from coppice.records.plan import Plan
 from coppice.records.report import Artifact, Report
 from coppice.records.request import Part, Request
 from coppice.tracing.network import Layer, Network
 
 #: Artifacts that a clean process loads; ONNX was run by its own runtime when it was written.
-_RELOADED = ("model", "state_dict", "class_def")
+_RELOADED = ("model", "state_dict", "weights", "class_def")
 
 
 def open_torch(request: Request, files: Mapping[Part, Path]) -> TorchSource:
@@ -35,13 +37,15 @@ def open_torch(request: Request, files: Mapping[Part, Path]) -> TorchSource:
             "The part class_def is missing: the Python file that defines the model's class.", field=Part.CLASS_DEF
         )
     names = {part: request.files.get(part, path.name) for part, path in files.items()}
-    state = read_state_dict(files[Part.WEIGHTS], file=names[Part.WEIGHTS])
-    user = load_class(files[Part.CLASS_DEF], file=names[Part.CLASS_DEF], name=request.model_name)
+    weights = read_weights(files[Part.WEIGHTS], file=names[Part.WEIGHTS])
+    user = load_class(
+        files[Part.CLASS_DEF], file=names[Part.CLASS_DEF], name=request.model_name, arguments=request.model_args
+    )
     module = build_model(user, seed=request.seed)
-    fitted = fit(module, state, file=names[Part.WEIGHTS])
+    fitted = fit(module, weights)
     training = {path: part.training for path, part in module.named_modules()}
     module.eval()
-    notes = [*state.notes, *fitted, *_renamed(user, names[Part.CLASS_DEF])]
+    notes = [*fitted.notes, *_renamed(user, names[Part.CLASS_DEF])]
     if Part.DATASET in files:
         inputs = inputs_from_sample(module, request, user, files[Part.DATASET])
     else:
@@ -50,20 +54,23 @@ def open_torch(request: Request, files: Mapping[Part, Path]) -> TorchSource:
     layers = tuple(
         Layer(name=path, path=path, kind=type(part).__name__) for path, part in module.named_modules() if path
     )
-    network = Network(module=module, inputs=inputs, layers=layers, notes=tuple(notes))
-    return TorchSource(network, request, user, names[Part.WEIGHTS], training)
+    # A number that comes as itself, not one for each sample, has no first row.
+    plain = all(entry.dim() for entry in inputs)
+    single = None if plain else tuple(entry[:1] if entry.dim() else entry for entry in inputs)
+    network = Network(module=module, inputs=inputs, layers=layers, notes=tuple(notes), single=single)
+    return TorchSource(network, request, user, fitted, training)
 
 
 class TorchSource:
     """The user's model built and loaded, in evaluation mode."""
 
     def __init__(
-        self, network: Network, request: Request, user: UserClass, weights_file: str, training: Mapping[str, bool]
+        self, network: Network, request: Request, user: UserClass, fitted: Fitted, training: Mapping[str, bool]
     ) -> None:
         self.network = network
         self._request = request
         self._user = user
-        self._weights_file = weights_file
+        self._fitted = fitted
         self._training = training
         self._left_out: dict[str, str] = {}
 
@@ -73,7 +80,7 @@ class TorchSource:
         return tuple(self._left_out.values())
 
     def write(self, pruned: nn.Module, plan: Plan, report: Report, out: Path) -> tuple[Artifact, ...]:
-        """Write the pickled pair, the state dict, the class file as pruned and ONNX."""
+        """Write the pickled pair, the state dict, the weights as they came, the class file as pruned and ONNX."""
         result = torch_write.Result(
             pruned=pruned,
             model=self._as_built(pruned),
@@ -81,7 +88,7 @@ class TorchSource:
             user=self._user,
             plan=plan,
             report=report,
-            weights_file=self._weights_file,
+            fitted=self._fitted,
         )
         written = torch_write.write(result, out)
         self._left_out = written.left_out
@@ -94,11 +101,12 @@ class TorchSource:
         files = {artifact.name: out / artifact.file for artifact in artifacts if artifact.name in _RELOADED}
         if "model" in self._left_out:  # then that file holds the state dict
             del files["model"]
-        reload_torch(pruned, self.network, self._user, files, seed=self._request.seed)
+        reload_torch(pruned, self.network, self._user, self._fitted, files, seed=self._request.seed)
 
     def _as_built(self, pruned: nn.Module) -> nn.Module:
         """A copy in the mode that the constructor left the model in: it goes back into the user's training loop."""
         model = copy.deepcopy(pruned)
+        forget_names(model)
         for path, part in model.named_modules():
             part.training = self._training[path]
         return model

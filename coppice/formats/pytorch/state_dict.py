@@ -1,104 +1,150 @@
-"""A `.pth` of tensors: measured, read without running code, and fitted into the user's model.
-
-Reads what `torch.save(model.state_dict(), FILE)` writes, in the zip format and in that of before 1.6, the usual
-wrappers around it, and safetensors. A file that needs code to open is refused.
-"""
+"""The state dict of a file, fitted into the user's model: which one it is, under which keys, and what does not fit."""
 
 from __future__ import annotations
 
-import argparse
-import mmap
-import pickle
 import re
-import warnings
-import zipfile
 from collections import OrderedDict
-from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import nn
 
-from coppice.errors import HostileFile, PickledModule, StateDictMismatch, TruncatedFile, UnknownFormat
+from coppice.errors import StateDictMismatch, UnknownFormat
+from coppice.formats.pytorch.keys import Keys, match
+from coppice.formats.pytorch.plain_pickle import stand_ins
 from coppice.formats.pytorch.user_errors import is_out_of_memory, last_line
-from coppice.formats.sniff import Kind, sniff
-from coppice.records.request import Part
-
-FIELD = Part.WEIGHTS
-
-#: Keys under which training scripts put the state dict into a checkpoint, in the order in which they are tried.
-WRAPPERS = ("state_dict", "model_state_dict", "model_state", "model", "net", "weights")
-#: What wrappers of modules put before every key: DataParallel, torch.compile.
-PREFIXES = ("module.", "_orig_mod.")
-#: An expanded tensor (a few stored numbers that claim to be many) is honest in a mask, and a bomb in the terabytes.
-MAX_EXPANDED_BYTES = 64 * 1024 * 1024
-#: Keys named in a message before it says "and N more".
-MAX_NAMED = 5
-
-#: How torch says that a file would run code.
-_REFUSED_GLOBAL = re.compile(r"GLOBAL (\S+) (?:was not an allowed global|whose module \S+ is blocked)")
-#: Harmless classes that checkpoints carry beside the tensors: arguments of the script, a best accuracy.
-_SCALAR = np.float64(0).__reduce__()[0]
-_BYSTANDERS: list[Any] = [
-    argparse.Namespace,
-    np.dtype,
-    *(type(np.dtype(name)) for name in ("f2", "f4", "f8", "i4", "i8", "b1")),
-    (_SCALAR, "numpy._core.multiarray.scalar"),
-    (_SCALAR, "numpy.core.multiarray.scalar"),  # as numpy before 2.0 wrote it
-]
+from coppice.formats.pytorch.weights import AVERAGE, FIELD, MAX_NAMED, Weights
+from coppice.records.advice import SHARDS
 
 
-@dataclass(frozen=True, slots=True)
-class StateDict:
-    """The tensors by their names, and what was done to reach them."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fitted:
+    """How a file of weights went into a model: what is needed to write another one like it."""
 
-    tensors: OrderedDict[str, Any]
+    weights: Weights
+    #: Where in the file the model's state dict lies, and its keys.
+    place: tuple[str, ...]
+    keys: Keys
+    #: Copies of the model, averages most of them: where they lie, key of the file -> name in the model.
+    copies: tuple[tuple[tuple[str, ...], Mapping[str, str]], ...] = ()
+    #: Names of tensors that the file holds in fewer bits than the model -> the type they came in.
+    narrow: Mapping[str, torch.dtype]
     notes: tuple[str, ...] = ()
 
-
-def read_state_dict(path: Path, *, file: str) -> StateDict:
-    """The state dict in the file at `path`, called `file` by its user; raises a BadUpload."""
-    refuse_archive_tricks(path, file=file, field=FIELD)
-    if sniff(path) is Kind.SAFETENSORS:
-        return StateDict(OrderedDict(_read_safetensors(path, file)))
-    found, notes = _unwrapped(_read_torch(path, file), file)
-    for key, value in found.items():
-        if isinstance(value, torch.Tensor):
-            refuse_expanded(value, key, file=file)
-    return StateDict(found, notes)
+    @property
+    def is_plain(self) -> bool:
+        """Whether the file is nothing but the model's own state dict."""
+        return not self.place and all(key == name for key, name in self.keys.names.items()) and not self.keys.others
 
 
-def fit(module: nn.Module, state: StateDict, *, file: str) -> tuple[str, ...]:
-    """Load the tensors into the module; raises StateDictMismatch that names the keys and shapes at fault.
-
-    Returns what had to be done to make them fit, a sentence each.
-    """
+def fit(module: nn.Module, weights: Weights) -> Fitted:
+    """Load the file's tensors into the module; raises StateDictMismatch that names the keys and shapes at fault."""
     own = {key: value for key, value in module.state_dict().items() if isinstance(value, torch.Tensor)}
-    tensors, notes = _unprefixed(state.tensors, own, file)
+    found = _matches(weights, own)
+    place, keys = max(found, key=lambda entry: entry[1].found)
+    state = weights.at(place)
+    _refuse_objects(state, keys, weights.file)
+    tensors = OrderedDict((name, state[key]) for key, name in keys.names.items())
+    # Versions of the modules, by which torch reads the state dicts of its older releases; torch's own convention.
+    metadata = getattr(state, "_metadata", {})
+    tensors._metadata = {path: metadata[was] for was in metadata if (path := keys.module(was)) is not None}  # type: ignore[attr-defined]
     misfits = [
-        f"{key} is {_shape(given)} in the file and {_shape(own[key])} in the model"
-        for key, given in tensors.items()
-        if key in own and not torch.nn.parameter.is_lazy(own[key]) and _shape(given) != _shape(own[key])
+        f"{name} is {_shape(given)} in the file and {_shape(own[name])} in the model"
+        for name, given in tensors.items()
+        if name in own and not torch.nn.parameter.is_lazy(own[name]) and _shape(given) != _shape(own[name])
     ]
     # Asked of torch, not compared by us: a module may take old keys by a hook of its own.
-    missing, unexpected = ([], []) if misfits else _loaded(module, tensors, file)
+    missing, unexpected = ([], []) if misfits else _loaded(module, tensors, weights.file)
     parts = [
-        _listed("missing from the file", missing),
+        _listed("missing from the file", [name for name in missing if not _is_shared(name, own, tensors)]),
         _listed("in the file but not in the model", unexpected),
         _listed("of another shape", misfits),
     ]
     if any(parts):
         raise StateDictMismatch(
-            f"{file} does not fit {type(module).__name__}: {'; '.join(part for part in parts if part)}. Send the"
-            f" state dict of the very class in the class file.",
+            f"{weights.file} does not fit {type(module).__name__}: {'; '.join(part for part in parts if part)}. Send"
+            f" the state dict of the very class in the class file.{_shard_advice(weights.file)}",
             field=FIELD,
         )
-    return notes
+    copies = tuple(_copies(found, place, keys, weights, tensors))
+    fitted = Fitted(
+        weights=weights, place=place, keys=keys, copies=copies, narrow=dict(_narrow(tensors, module.state_dict()))
+    )
+    return replace(fitted, notes=tuple(_notes(fitted)))
+
+
+def _matches(weights: Weights, own: Mapping[str, Any]) -> list[tuple[tuple[str, ...], Keys]]:
+    """The state dicts of the file and what they are to the model; raises when none of them fits and one is doubtful."""
+    found, doubt = [], None
+    for place in weights.places:
+        try:
+            found.append((place, match(weights.at(place).keys(), own.keys(), file=weights.file)))
+        except StateDictMismatch as e:
+            doubt = doubt or e
+    if doubt is not None and all(keys.found * 2 < len(own) for _, keys in found):
+        raise doubt
+    return found
+
+
+def _copies(
+    found: list[tuple[tuple[str, ...], Keys]],
+    place: tuple[str, ...],
+    keys: Keys,
+    weights: Weights,
+    tensors: Mapping[str, Any],
+) -> Iterator[tuple[tuple[str, ...], Mapping[str, str]]]:
+    """State dicts with the model's names and shapes beside the one that was taken."""
+    candidates = [(place, names) for names in keys.copies.values()]
+    candidates += [(other, found_keys.names) for other, found_keys in found if other != place]
+    for other, names in candidates:
+        state = weights.at(other)
+        if set(names.values()) == tensors.keys() and all(
+            _shape(state[key]) == _shape(tensors[name]) for key, name in names.items()
+        ):
+            yield other, names
+
+
+def _notes(fitted: Fitted) -> Iterator[str]:
+    file, place, keys = fitted.weights.file, fitted.place, fitted.keys
+    if place:
+        yield f"{file} is a checkpoint: its entry {'.'.join(place)!r} was taken for the model."
+    if keys.prefix:
+        yield f"The keys of {file} begin with {keys.prefix!r}, which stands in no name of the model: passed over."
+    if any(AVERAGE.search(part) for part in (*place, keys.prefix)):
+        yield f"{file}: what was taken is called an average of the weights; there is no other copy."
+    if fitted.copies:
+        where = ", ".join(repr(".".join(other) if other != place else _before(names)) for other, names in fitted.copies)
+        yield f"{file} also holds {where}, with the same keys and shapes: cut in the same places."
+    if keys.others:
+        yield f"{_listed(f'{file}: beside the model, and left as it is', list(keys.others))}."
+    if fitted.narrow:
+        types = ", ".join(sorted({str(kind).removeprefix("torch.") for kind in fitted.narrow.values()}))
+        yield (
+            f"{file} is of {types} and the class computes in more: there the cut was checked. The state dict comes back"
+            f" in {types}, without loss; the pickled model is of the types of its class."
+        )
+
+
+def _narrow(tensors: Mapping[str, Any], own: Mapping[str, Any]) -> Iterator[tuple[str, torch.dtype]]:
+    for name, given in tensors.items():
+        held = own.get(name)
+        if not isinstance(given, torch.Tensor) or not isinstance(held, torch.Tensor) or given.dtype == held.dtype:
+            continue
+        # Asked of the numbers: float8 has no promotion rules.
+        if given.is_floating_point() and given.element_size() <= held.element_size() and _holds(held, given):
+            yield name, given.dtype
+
+
+def _holds(held: torch.Tensor, given: torch.Tensor) -> bool:
+    """Whether the model has exactly the file's numbers."""
+    return torch.equal(held.to(given.dtype).to(held.dtype).nan_to_num(), held.nan_to_num())
+
+
+def _before(names: Mapping[str, str]) -> str:
+    key, name = next(iter(names.items()))
+    return key.removesuffix(name)
 
 
 def _loaded(module: nn.Module, tensors: Mapping[str, Any], file: str) -> tuple[list[str], list[str]]:
@@ -113,131 +159,26 @@ def _loaded(module: nn.Module, tensors: Mapping[str, Any], file: str) -> tuple[l
     return missing, unexpected
 
 
-def refuse_archive_tricks(path: Path, *, file: str, field: str) -> None:
-    """torch stores its members as they are; a compressed or overlapping one is there to grow; raises HostileFile."""
-    if not zipfile.is_zipfile(path):
-        return
-    with zipfile.ZipFile(path) as archive:
-        members = archive.infolist()
-    packed = next((member.filename for member in members if member.compress_type != zipfile.ZIP_STORED), None)
-    if packed is not None:
-        raise HostileFile(f"{file}: {packed} is compressed, which torch.save never does. Save it again.", field=field)
-    if sum(member.file_size for member in members) > path.stat().st_size:
-        raise HostileFile(f"{file}: its members are larger than the file itself. Save it again.", field=field)
+def _refuse_objects(state: Mapping[str, Any], keys: Keys, file: str) -> None:
+    for key in keys.names:
+        if needed := stand_ins(state[key]):
+            raise UnknownFormat(
+                f"{file} holds more than tensors: {key} needs {', '.join(sorted(needed))}. Save only"
+                f" torch.save(model.state_dict(), FILE).",
+                field=FIELD,
+            )
 
 
-def refuse_expanded(tensor: torch.Tensor, key: str, *, file: str) -> None:
-    """Refuse a tensor that claims far more numbers than it stores; raises HostileFile."""
-    if tensor.layout is not torch.strided:
-        raise UnknownFormat(f"{file}: {key} is a {tensor.layout} tensor; only dense tensors are read.", field=FIELD)
-    claimed = tensor.numel() * tensor.element_size()
-    if claimed > max(tensor.untyped_storage().nbytes(), MAX_EXPANDED_BYTES):
-        raise HostileFile(
-            f"{file}: {key} claims {claimed:,} bytes and stores {tensor.untyped_storage().nbytes():,}.", field=FIELD
-        )
-
-
-def _read_safetensors(path: Path, file: str) -> dict[str, torch.Tensor]:
-    try:
-        return load_file(path)
-    except SafetensorError as e:
-        raise TruncatedFile(f"{file} is a damaged safetensors file: {last_line(e)}", field=FIELD) from e
-
-
-def _read_torch(path: Path, file: str) -> object:
-    try:
-        with torch.serialization.safe_globals(_BYSTANDERS), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of another pickle protocol: that it does not load is told below
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as e:  # a damaged pickle raises anything at all
-        if is_out_of_memory(e):
-            raise
-        raise _unreadable(e, path, file) from e
-
-
-def _unreadable(error: Exception, path: Path, file: str) -> Exception:
-    if _holds_module(path):
-        stem = path.stem
-        return PickledModule(
-            f"{file} holds a whole pickled model, which only opens where it was made. Send its state dict. Run there:\n"
-            f"  import torch\n"
-            f'  model = torch.load("{file}", weights_only=False)\n'
-            f'  torch.save(model.state_dict(), "{stem}_state.pth")',
-            field=FIELD,
-        )
-    needed = _REFUSED_GLOBAL.search(str(error)) if isinstance(error, pickle.UnpicklingError) else None
-    if needed is not None:
-        return UnknownFormat(
-            f"{file} holds more than tensors: it needs {needed[1]}. Save only torch.save(model.state_dict(), FILE).",
-            field=FIELD,
-        )
-    if "Unsupported operand" in str(error):
-        return UnknownFormat(
-            f"{file} was pickled by another protocol than that of torch. Save torch.save(model.state_dict(), FILE),"
-            f" without pickle_protocol.",
-            field=FIELD,
-        )
-    # torch's own text advises weights_only=False, which is the last thing to do with such a file.
-    why = "no pickle of tensors" if isinstance(error, pickle.UnpicklingError) else last_line(error)
-    return TruncatedFile(
-        f"{file} is a damaged or truncated PyTorch file ({why}). Save it and send it again.", field=FIELD
+def _is_shared(name: str, own: Mapping[str, torch.Tensor], tensors: Mapping[str, Any]) -> bool:
+    """Whether a missing tensor is another name of one that was given, as safetensors leaves them out."""
+    return any(
+        other in own and own[other].shape == own[name].shape and own[other].data_ptr() == own[name].data_ptr()
+        for other in tensors
     )
 
 
-def _holds_module(path: Path) -> bool:
-    # The attributes of every nn.Module stand in its pickle as plain text; zip members are stored as they are.
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as view:
-        return view.find(b"_buffers") >= 0 and view.find(b"_parameters") >= 0 and view.find(b"_modules") >= 0
-
-
-def _unwrapped(found: object, file: str) -> tuple[OrderedDict[str, Any], tuple[str, ...]]:
-    notes: list[str] = []
-    wrapper = next((key for key in WRAPPERS if isinstance(found, Mapping) and _is_state(found.get(key))), None)
-    if isinstance(found, Mapping) and not _is_state(found) and wrapper is not None:
-        found = found[wrapper]
-        notes.append(f"{file} is a checkpoint: its entry {wrapper!r} was taken, the rest left out.")
-    if not isinstance(found, Mapping) or not _is_state(found):
-        raise UnknownFormat(
-            f"{file} holds {_described(found)}, not a state dict. Save torch.save(model.state_dict(), FILE).",
-            field=FIELD,
-        )
-    return found if isinstance(found, OrderedDict) else OrderedDict(found), tuple(notes)
-
-
-def _unprefixed(
-    tensors: OrderedDict[str, Any], own: Mapping[str, Any], file: str
-) -> tuple[OrderedDict[str, Any], tuple[str, ...]]:
-    """Drop what wrappers put before every key, unless the model has a part of that name itself."""
-    notes = []
-    foreign = [prefix for prefix in PREFIXES if not any(key.startswith(prefix) for key in own)]
-    while prefix := next((entry for entry in foreign if all(key.startswith(entry) for key in tensors)), None):
-        tensors = _without_prefix(tensors, prefix)
-        notes.append(f"Every key of {file} began with {prefix!r}, which a wrapper of the model puts there: dropped.")
-    return tensors, tuple(notes)
-
-
-def _without_prefix(state: Mapping[str, Any], prefix: str) -> OrderedDict[str, Any]:
-    bare = OrderedDict((key.removeprefix(prefix), value) for key, value in state.items())
-    # Versions of the modules, by which torch reads the state dicts of its older releases.
-    metadata = getattr(state, "_metadata", {})
-    bare._metadata = {key.removeprefix(prefix.rstrip(".")).removeprefix("."): value for key, value in metadata.items()}  # type: ignore[attr-defined]  # torch's own convention
-    return bare
-
-
-def _is_state(value: object) -> bool:
-    return (
-        isinstance(value, Mapping)
-        and all(isinstance(key, str) for key in value)
-        and any(isinstance(entry, torch.Tensor) for entry in value.values())
-        and not any(isinstance(entry, Mapping) and _is_state(entry) for entry in value.values())
-    )
-
-
-def _described(found: object) -> str:
-    if isinstance(found, Mapping):
-        keys = ", ".join(str(key) for key in list(found)[:MAX_NAMED])
-        return f"a dict with the keys {keys}" if keys else "an empty dict"
-    return f"a {type(found).__name__}"
+def _shard_advice(file: str) -> str:
+    return f" {SHARDS}" if re.search(r"-\d{5}-of-\d{5}", file) else ""
 
 
 def _listed(what: str, items: list[str]) -> str:

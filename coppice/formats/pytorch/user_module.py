@@ -1,4 +1,4 @@
-"""The user's class file: loaded under its own module name, and the model built from it with no arguments.
+"""The user's class file: loaded under its own module name, and the model built from it with the user's arguments.
 
 The file's code runs here, so this is only ever called inside a sandboxed child, or on the user's own machine.
 """
@@ -6,10 +6,12 @@ The file's code runs here, so this is only ever called inside a sandboxed child,
 from __future__ import annotations
 
 import inspect
+import json
 import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from types import ModuleType
 from typing import TypeGuard
@@ -20,6 +22,7 @@ from torch import nn
 from coppice.errors import ClassFileInvalid, ConstructorFailed
 from coppice.formats.pytorch.torchvision_import import prepare_torchvision
 from coppice.formats.pytorch.user_errors import is_out_of_memory, last_line, user_traceback
+from coppice.records.inputs import ModelArgs
 from coppice.records.request import Part
 
 #: Marks the modules that came from an upload: a later upload of the same name may take their place.
@@ -34,7 +37,14 @@ class UserClass:
     module: ModuleType
     file: Path
     name: str
-    build: Callable[[], object]
+    definition: Callable[..., object]
+    arguments: ModelArgs = ()
+
+    def build(self) -> object:
+        """`Net(...)`, with the arguments of the request."""
+        if isinstance(self.arguments, dict):
+            return self.definition(**self.arguments)
+        return self.definition(*self.arguments)
 
 
 def module_name(file: str) -> str:
@@ -42,12 +52,12 @@ def module_name(file: str) -> str:
     return file.removesuffix(".py").replace(".", "_") or "model"
 
 
-def load_class(path: Path, *, file: str, name: str) -> UserClass:
+def load_class(path: Path, *, file: str, name: str, arguments: ModelArgs = ()) -> UserClass:
     """Run the class file at `path`, called `file` by its user, and find `name` in it; raises ClassFileInvalid."""
     module = _load(path, file=file)
-    build = vars(module).get(name)
-    if _is_model_class(build) or (callable(build) and not isinstance(build, type)):
-        return UserClass(module=module, file=path, name=name, build=build)
+    found = vars(module).get(name)
+    if _is_model_class(found) or (callable(found) and not isinstance(found, type)):
+        return UserClass(module=module, file=path, name=name, definition=found, arguments=arguments)
     classes = [
         key for key, value in vars(module).items() if _is_model_class(value) and value.__module__ == module.__name__
     ]
@@ -57,14 +67,8 @@ def load_class(path: Path, *, file: str, name: str) -> UserClass:
 
 
 def build_model(user: UserClass, *, seed: int) -> nn.Module:
-    """`Net()`, seeded; raises ConstructorFailed with the last lines of the user's traceback."""
-    missing = _required_arguments(user.build)
-    if missing:
-        raise ConstructorFailed(
-            f"{user.name}() needs arguments: {', '.join(missing)}. The model is built with none. Give them defaults, or"
-            f" add a subclass whose __init__ passes them, and name that subclass in model_name.",
-            field="model_name",
-        )
+    """`Net(...)`, seeded; raises ConstructorFailed with the last lines of the user's traceback."""
+    _check_arguments(user)
     torch.manual_seed(seed)
     try:
         model = user.build()
@@ -124,10 +128,56 @@ def _is_model_class(value: object) -> TypeGuard[type[nn.Module]]:
     return isinstance(value, type) and issubclass(value, nn.Module)
 
 
-def _required_arguments(build: Callable[[], object]) -> list[str]:
+def _check_arguments(user: UserClass) -> None:
+    """Refuse arguments that the class does not take before it is called with them; raises ConstructorFailed."""
     try:
-        parameters = inspect.signature(build).parameters.values()
+        signature = inspect.signature(user.definition)
     except (ValueError, TypeError):  # a metaclass or a C constructor without a signature: the call itself will tell
+        return
+    missing = _missing(signature, user.arguments)
+    if missing:
+        example = json.dumps(dict.fromkeys(missing, "..."))
+        raise ConstructorFailed(
+            f"{user.name}() needs arguments: {', '.join(missing)}. Give them in model_args, as JSON: {example}. Or add"
+            f" them to the class file. Give them defaults, or add a subclass whose __init__ passes them and name that"
+            f" subclass in model_name.",
+            field="model_args" if user.arguments else "model_name",
+        )
+    unknown = _unknown(signature, user.arguments)
+    if unknown:
+        near = get_close_matches(unknown[0], signature.parameters, n=1)
+        raise ConstructorFailed(
+            f"model_args: {user.name}{signature} takes no {unknown[0]!r}."
+            + (f" Did you mean {near[0]!r}?" if near else ""),
+            field="model_args",
+        )
+    takes = len(_positional(signature))
+    if not isinstance(user.arguments, dict) and len(user.arguments) > takes and not _takes_any(signature):
+        raise ConstructorFailed(
+            f"model_args lists {len(user.arguments)} arguments and {user.name}{signature} takes {takes} in order.",
+            field="model_args",
+        )
+
+
+_VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+
+
+def _positional(signature: inspect.Signature) -> list[str]:
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return [p.name for p in signature.parameters.values() if p.kind in kinds]
+
+
+def _takes_any(signature: inspect.Signature) -> bool:
+    return any(p.kind is p.VAR_POSITIONAL for p in signature.parameters.values())
+
+
+def _missing(signature: inspect.Signature, arguments: ModelArgs) -> list[str]:
+    given = arguments if isinstance(arguments, dict) else _positional(signature)[: len(arguments)]
+    required = [p.name for p in signature.parameters.values() if p.default is p.empty and p.kind not in _VARIADIC]
+    return [name for name in required if name not in given]
+
+
+def _unknown(signature: inspect.Signature, arguments: ModelArgs) -> list[str]:
+    if not isinstance(arguments, dict) or any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values()):
         return []
-    variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    return [p.name for p in parameters if p.default is p.empty and p.kind not in variadic]
+    return [name for name in arguments if name not in signature.parameters]

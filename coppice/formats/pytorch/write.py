@@ -1,7 +1,7 @@
-"""The files that a PyTorch user gets: the pickled pair, the state dict, the class file as pruned, and ONNX.
+"""The files that a PyTorch user gets: pickled pair, state dict, weights as they came, class file as pruned, ONNX.
 
 A file that this model can't have is left out with a reason. How the class file and the ONNX file are made is in
-`torch_class_def` and `torch_onnx`.
+`class_def` and `onnx`.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from torch import nn
 
 from coppice.formats.pytorch.class_def import NotDescribable, class_definition
 from coppice.formats.pytorch.onnx import NotExportable, write_onnx
+from coppice.formats.pytorch.rewrite import rewrite, state_as_it_came
+from coppice.formats.pytorch.state_dict import Fitted
 from coppice.formats.pytorch.user_errors import last_line
 from coppice.formats.pytorch.user_module import UserClass
 from coppice.records.plan import Plan
@@ -34,11 +36,15 @@ class Result:
     user: UserClass
     plan: Plan
     report: Report
-    weights_file: str
+    fitted: Fitted
 
 
 class LeftOut(Exception):
     """The model has no file of this kind; the message is the reason."""
+
+
+class Lacking(Exception):
+    """The file was written without some of what its model file held; the message says what."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +59,13 @@ def write(result: Result, out: Path) -> Written:
     """Write every artifact that the model can have; "model" is the pair, or the state dict where it does not pickle."""
     artifacts, left_out = [], {}
     for name, (file_name, media_type, writer) in WRITERS.items():
+        if name == "weights" and result.fitted.is_plain:
+            continue  # the state dict is that very file
         artifact = Artifact(name=name, file=file_name(result), media_type=media_type)
         try:
             writer(result, out / artifact.file)
+        except Lacking as e:
+            left_out[name] = str(e)
         except LeftOut as e:
             left_out[name] = str(e)
             (out / artifact.file).unlink(missing_ok=True)
@@ -91,7 +101,13 @@ def _pair(result: Result, path: Path) -> None:
 
 
 def _state_dict(result: Result, path: Path) -> None:
-    torch.save(result.model.state_dict(), path)
+    torch.save(state_as_it_came(result.model, result.fitted), path)
+
+
+def _weights(result: Result, path: Path) -> None:
+    dropped = rewrite(result.fitted, result.model, result.plan, path)
+    if dropped:
+        raise Lacking(f"The file weights leaves out {'; '.join(dropped)}.")
 
 
 def _class_def(result: Result, path: Path) -> None:
@@ -109,12 +125,17 @@ def _onnx(result: Result, path: Path) -> None:
 
 
 def _named(ending: str) -> Callable[[Result], str]:
-    return lambda result: f"{_safe(PurePath(result.weights_file).stem)}_pruned{ending}"
+    return lambda result: f"{_safe(PurePath(result.fitted.weights.file).stem)}_pruned{ending}"
 
 
 def _class_file(result: Result) -> str:
     # A name that `import` takes, and not that of the user's file: both may lie in one folder.
     return f"{re.sub(r'[^A-Za-z0-9_]', '_', result.user.module.__name__)[:80]}_pruned.py"
+
+
+def _weights_file(result: Result) -> str:
+    suffix = PurePath(result.fitted.weights.file).suffix
+    return _named(f"_weights{_safe(suffix) if suffix else '.pth'}")(result)
 
 
 def _safe(stem: str) -> str:
@@ -125,6 +146,7 @@ def _safe(stem: str) -> str:
 WRITERS: dict[str, tuple[Callable[[Result], str], str, Callable[[Result, Path], None]]] = {
     "model": (_named(".pt"), "application/octet-stream", _pair),
     "state_dict": (_named("_state_dict.pth"), "application/octet-stream", _state_dict),
+    "weights": (_weights_file, "application/octet-stream", _weights),
     "class_def": (_class_file, "text/x-python", _class_def),
     "onnx": (_named(".onnx"), "application/octet-stream", _onnx),
 }
