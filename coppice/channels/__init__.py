@@ -6,6 +6,6 @@ of tensors' values or of any framework: numpy and scipy only.
 
 from coppice.channels.groups import Channels, Frozen, Group, Slots
 from coppice.channels.ledger import Axes, Labels, Ledger, Role
-from coppice.channels.shares import FIXED
+from coppice.channels.shares import FIXED, Bundle
 
-__all__ = ["FIXED", "Axes", "Channels", "Frozen", "Group", "Labels", "Ledger", "Role", "Slots"]
+__all__ = ["FIXED", "Axes", "Bundle", "Channels", "Frozen", "Group", "Labels", "Ledger", "Role", "Slots"]

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-from coppice.channels.shares import FIXED, Cells, EqualShares, Units, cells, unsatisfied
+from coppice.channels.shares import FIXED, Bundle, EqualShares, Units, cells, held_back
 
 Ints = NDArray[np.int64]
 Axis = tuple[str, int]
@@ -35,17 +35,13 @@ class Slots:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
-    """Units that live on the same axes; `size` of them, numbered 0 to size - 1 in order of their first position.
-
-    Every cell of the group loses the same share, in steps of 1/`fineness`; so do all groups of the same `bundle`.
-    """
+    """Units that live on the same axes; `size` of them, numbered 0 to size - 1 in order of their first position."""
 
     size: int
     slots: dict[Axis, Slots]
     mixes: str | None  # the reason why exact equality can't hold when units are removed, if there is one
-    cell: Ints  # per unit: the cell that it belongs to
-    fineness: int
-    bundle: int
+    cell: Ints  # per unit: its cell; a group that no constraint binds is one cell
+    bundle: int  # groups of one bundle are cut together or not at all
 
     @property
     def axes(self) -> tuple[Axis, ...]:
@@ -74,6 +70,7 @@ class Channels:
     groups: tuple[Group, ...]
     frozen: tuple[Frozen, ...]
     sizes: dict[Axis, int]
+    bundles: dict[int, Bundle]  # what constraints ask of the groups of a bundle; most have none
 
 
 def settle(
@@ -87,21 +84,12 @@ def settle(
 ) -> Channels:
     """Components, reasons and groups; `count` is one more than the largest label. See `Ledger` for the arguments."""
     lying = _lying(slots, roles, count)
-    ties, fixes, shares = list(ties), list(fixes), list(shares)
-    while True:
+    fixes = list(fixes)
+    units, reasons = _units(count, lying, ties, fixes)
+    while held := held_back(shares, units):  # what stays for one constraint may hold the blocks of another
+        fixes += held
         units, reasons = _units(count, lying, ties, fixes)
-        failing = unsatisfied(shares, units)
-        if not failing:
-            parts, failing = cells(shares, units)
-        if not failing:
-            break
-        # Ties first: they may make room for what else would have to stay.
-        failing = [one for one in failing if one.tieable] or failing
-        for one in failing:
-            more_ties, more_fixes = one.fallback()
-            ties += more_ties
-            fixes += more_fixes
-        shares = [one for one in shares if all(one is not other for other in failing)]
+    cell, bundle, bundles = cells(shares, units)
 
     mixed_by = _first_reason(units.of, mixes)
     unit = units.of[lying.label]
@@ -109,9 +97,18 @@ def settle(
     names: list[Axis] = [(tensor, number) for tensor, number, *_ in slots]
     frozen = _frozen(names, unit[~free], lying.axis[~free], lying.role[~free], reasons)
     groups = _groups(
-        names, unit[free], lying.axis[free], lying.position[free], lying.role[free], units.family, mixed_by, parts
+        names,
+        unit[free],
+        lying.axis[free],
+        lying.position[free],
+        lying.role[free],
+        units.family,
+        mixed_by,
+        cell,
+        bundle,
     )
-    return Channels(groups=groups, frozen=frozen, sizes={(tensor, n): length for tensor, n, _, length in slots})
+    sizes = {(tensor, n): length for tensor, n, _, length in slots}
+    return Channels(groups=groups, frozen=frozen, sizes=sizes, bundles=bundles)
 
 
 class _Lying(NamedTuple):
@@ -199,15 +196,14 @@ def _groups(
     role: Ints,
     family: Ints,
     mixed_by: dict[int, str],
-    parts: Cells,
+    cell: Ints,
+    bundle: Ints,
 ) -> tuple[Group, ...]:
     numbers, first = np.unique(unit, return_index=True)
     numbers = numbers[np.argsort(first)]  # in order of first position, so units are numbered as the model stores them
-    kinds: dict[tuple[int, int], list[int]] = {}
-    for number, words, bundle in zip(
-        numbers.tolist(), family[numbers].tolist(), parts.bundle[numbers].tolist(), strict=True
-    ):
-        kinds.setdefault((words, bundle), []).append(number)
+    kinds: dict[tuple[int, int], list[int]] = {}  # a family, as far as it is in one bundle
+    for number, words, part in zip(numbers.tolist(), family[numbers].tolist(), bundle[numbers].tolist(), strict=True):
+        kinds.setdefault((words, part), []).append(number)
     members = [np.array(inside) for inside in kinds.values()]
     group_of_unit, index_in = np.zeros_like(family), np.zeros_like(family)
     for group, inside in enumerate(members):
@@ -231,9 +227,8 @@ def _groups(
             size=inside.size,
             slots=lying,
             mixes=next((mixed_by[n] for n in inside.tolist() if n in mixed_by), None),
-            cell=parts.cell[inside],
-            fineness=int(parts.fineness[inside[0]]),
-            bundle=int(parts.bundle[inside[0]]),
+            cell=cell[inside],
+            bundle=int(bundle[inside[0]]),
         )
         for inside, lying in zip(members, slots, strict=True)
     )

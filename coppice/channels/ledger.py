@@ -114,7 +114,7 @@ class Ledger:
 
     def balance(self, blocks: Sequence[Labels]) -> None:
         """Each of these equally long blocks keeps the same number of positions."""
-        self._shares.append(EqualShares(blocks=tuple(blocks), reason=f"kept as wide as a fixed block in {self.where}"))
+        self._shares.append(EqualShares(blocks=tuple(blocks), reason=f"as wide as a block that stays ({self.where})"))
 
     def units(self) -> Labels:
         """The unit of every label, by the ties so far."""

@@ -1,8 +1,8 @@
 """Equal shares: blocks of positions of which the same share has to stay, without saying which positions.
 
-The halves of a chunk, the groups of a group norm or of a grouped convolution, and axes whose length the code takes for
-that of another one. Where shares can't be kept equal, a constraint falls back: blocks of one length are tied position
-by position, others stay whole.
+The halves of a chunk, the groups of a group norm or of a grouped convolution's outputs, and axes whose length the code
+takes for that of another one. Units that no constraint tells apart are a cell; cells that constraints hold together
+are a bundle, with one linear equation per pair of blocks for the numbers that may go.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from math import gcd
 from typing import NamedTuple
 
 import numpy as np
@@ -21,7 +22,7 @@ Ints = NDArray[np.int64]
 
 FIXED = 0
 
-#: A share is removed in steps of 1/fineness; coarser than this, ties serve a user's `percent` better.
+#: A bundle that can lose every multiple of this share of each of its cells needs no equations to be solved.
 FINE_ENOUGH = 8
 
 
@@ -39,34 +40,22 @@ class EqualShares:
     blocks: tuple[Ints, ...]
     reason: str
 
-    @property
-    def tieable(self) -> bool:
-        """Whether tying the blocks position by position does the same, with less freedom."""
-        return all(block.size == self.blocks[0].size for block in self.blocks)
-
-    def fallback(self) -> tuple[list[tuple[Ints, Ints]], list[tuple[Ints, str]]]:
-        """The ties that give equal shares, or the fixes where lengths differ: of nothing, every share is equal."""
-        if not self.tieable:
-            return [], [(block[block != FIXED], self.reason) for block in self.blocks]
-        ties, fixes = [], []
-        for other in self.blocks[1:]:
-            tie, held = tied(self.blocks[0], other)
-            ties.append(tie)
-            fixes.append((held, self.reason))
-        return ties, fixes
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cells:
-    """A partition of the units: of every cell the same number of units goes, at one share per bundle of cells.
+class Bundle:
+    """Cells that constraints hold together.
 
-    `cell[unit]`, `bundle[unit]` and `fineness[unit]`: a cell of n units loses k * n / fineness of them, the same k for
-    every cell of the bundle.
+    What may go of them, `removed` of shape (cells,), satisfies `equations @ removed == 0` and
+    `occupancy @ removed < lengths`, so that no block becomes empty. With a `fineness` above 0 every cell of n units can
+    simply lose k * n / fineness of them, the same k for all.
     """
 
-    cell: Ints
-    bundle: Ints
-    fineness: Ints
+    cells: Ints  # numbers, shape (cells,)
+    sizes: Ints  # units in each, shape (cells,)
+    equations: Ints  # shape (pairs of blocks, cells)
+    occupancy: Ints  # positions that a unit of the cell has in the block, shape (blocks, cells)
+    lengths: Ints  # shape (blocks,)
+    fineness: int
 
 
 class Units(NamedTuple):
@@ -81,35 +70,65 @@ class Units(NamedTuple):
     family: Ints
 
 
-def unsatisfied(shares: Sequence[EqualShares], units: Units) -> list[EqualShares]:
-    """Those that bind some positions which may go to others that stay."""
-    return [one for one in shares if (blocks := _binding(one, units)) and not units.free[np.concatenate(blocks)].all()]
-
-
-def cells(shares: Sequence[EqualShares], units: Units) -> tuple[Cells, list[EqualShares]]:
-    """The partition that satisfiable constraints make of the families, and those that are too coarse to serve."""
-    binding = [(one, blocks) for one in shares if (blocks := _binding(one, units))]
-    cell = _refined([blocks for _, blocks in binding], units.family)
-    sizes = np.bincount(cell[units.free], minlength=cell.max(initial=0) + 1)
-    held = [np.unique(cell[np.concatenate(blocks)]) for _, blocks in binding]
-    bundle = _joined(sizes.size, held)
-    fineness, smallest = np.zeros_like(sizes), np.zeros_like(sizes)
-    for number in np.unique(bundle):
-        inside = sizes[(bundle == number) & (sizes > 0)]
-        if inside.size:
-            fineness[number], smallest[number] = np.gcd.reduce(inside), inside.min()
-    coarse = [
-        one
-        for (one, _), inside in zip(binding, held, strict=True)
-        if fineness[bundle[inside[0]]] < min(FINE_ENOUGH, smallest[bundle[inside[0]]])
+def held_back(shares: Sequence[EqualShares], units: Units) -> list[tuple[Ints, str]]:
+    """The free positions of blocks that must keep as much as one which stays whole, with the reason."""
+    return [
+        (block[units.free[units.of[block]]], one.reason)
+        for one in shares
+        if any(not units.free[inside].any() for inside in _binding(one, units))
+        for block in one.blocks
+        if units.free[units.of[block]].any()
     ]
-    return Cells(cell=cell, bundle=bundle[cell], fineness=fineness[bundle[cell]]), coarse
+
+
+def cells(shares: Sequence[EqualShares], units: Units) -> tuple[Ints, Ints, dict[int, Bundle]]:
+    """The cell of every unit, the bundle of every unit by number, and the bundles that constraints bind."""
+    binding = [blocks for one in shares if (blocks := _binding(one, units))]
+    cell = _refined(binding, units.family)
+    sizes = np.bincount(cell[units.free], minlength=cell.max(initial=0) + 1)
+    held = [np.unique(cell[unit[units.free[unit]]]) for unit in map(np.concatenate, binding)]
+    bundle_of = _joined(sizes.size, held)
+    by_bundle: dict[int, list[list[Ints]]] = {}
+    for blocks, inside in zip(binding, held, strict=True):
+        by_bundle.setdefault(int(bundle_of[inside[0]]), []).append(blocks)
+    bundles: dict[int, Bundle] = {}
+    for number, constraints in by_bundle.items():
+        inside = np.flatnonzero((bundle_of == number) & (sizes > 0))
+        bundles[number] = _bundle(inside, sizes[inside], constraints, cell, units)
+    return cell, bundle_of[cell], bundles
+
+
+def _bundle(inside: Ints, sizes: Ints, constraints: Sequence[Sequence[Ints]], cell: Ints, units: Units) -> Bundle:
+    place = np.full(cell.max() + 1, -1)
+    place[inside] = np.arange(inside.size)
+    equations, occupancy, lengths = [], [], []
+    for blocks in constraints:
+        rows = [np.zeros(inside.size, dtype=np.int64) for _ in blocks]
+        for row, block in zip(rows, blocks, strict=True):
+            unit, count = np.unique(block[units.free[block]], return_counts=True)
+            row[place[cell[unit]]] = count  # all units of a cell are equally often in a block
+        size = [block.size for block in blocks]
+        equations += [
+            (size[0] * row - n * rows[0]) // gcd(n, size[0]) for row, n in zip(rows[1:], size[1:], strict=True)
+        ]
+        occupancy += rows
+        lengths += size
+    fineness = int(np.gcd.reduce(sizes))
+    whole = all(units.free[block].all() for blocks in constraints for block in blocks)
+    return Bundle(
+        cells=inside,
+        sizes=sizes,
+        equations=np.stack(equations),
+        occupancy=np.stack(occupancy),
+        lengths=np.array(lengths),
+        fineness=fineness if whole and fineness >= min(FINE_ENOUGH, int(sizes.min())) else 0,
+    )
 
 
 def _binding(one: EqualShares, units: Units) -> list[Ints]:
     """The units of the blocks, position by position; empty when there is nothing to keep equal."""
     blocks = [unit for block in one.blocks if not units.loose[unit := units.of[block]].all()]
-    if len(blocks) < 2:
+    if len(blocks) < 2 or not any(units.free[block].any() for block in blocks):
         return []
     first = np.sort(blocks[0])
     return [] if all(np.array_equal(np.sort(block), first) for block in blocks[1:]) else blocks

@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from coppice.channels import Channels, Group
 from coppice.errors import UnknownLayer
 from coppice.records.report import FrozenReport, GroupReport
-from coppice.steps.make_plan import removal, share
+from coppice.steps.allocate import Allocation, share
 from coppice.tracing import Network
 
 #: Names listed in an error before it says "and N more".
@@ -64,13 +64,15 @@ def groups(
     channels: Channels, names: Names, percent: float, cut: Collection[int], reasons: Mapping[int, str]
 ) -> tuple[GroupReport, ...]:
     """One line per group: what `percent` means for it, what was removed, and why less than that."""
-    lines = []
+    lines, allocation = [], Allocation(channels, percent)
     for number, group in enumerate(channels.groups):
         layers, asked = names.producers(group), share(group.size, percent)
-        removed = removal(group, percent) if number in cut else 0
+        removed = allocation.total(group) if number in cut else 0
         reason = reasons.get(number)
         if number in cut and removed != asked:
-            reason = f"goes in steps of {group.size // group.fineness}, because other channels must keep the same share"
+            reason = (
+                "the nearest number that leaves equal shares where the code needs them (halves, groups, equal widths)"
+            )
         lines.append(
             GroupReport(
                 name=layers[0],

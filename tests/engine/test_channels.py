@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from coppice.channels import Ledger
-from coppice.steps.make_plan import make_plan, removal
+from coppice.steps.allocate import Allocation
+from coppice.steps.make_plan import make_plan
 
 
 def test_units_with_the_same_axes_form_one_group() -> None:
@@ -107,9 +108,9 @@ def test_coupled_axes_of_different_lengths_lose_the_same_share() -> None:
     first, second = channels.groups
     assert first.bundle == second.bundle
     for percent in (0.1, 0.3, 0.45, 0.7):
-        removed = [removal(group, percent) for group in channels.groups]
-        assert removed[0] == 6 * removed[1] > 0
-    assert removal(second, 0.3) == 5, "the nearest number to 4.8"
+        wide_removed, narrow_removed = (Allocation(channels, percent).total(group) for group in channels.groups)
+        assert wide_removed == 6 * narrow_removed > 0
+    assert Allocation(channels, 0.3).total(second) == 5, "the nearest number to 4.8"
 
 
 def test_an_axis_coupled_to_a_fixed_one_stays_with_the_reason() -> None:
@@ -123,7 +124,7 @@ def test_an_axis_coupled_to_a_fixed_one_stays_with_the_reason() -> None:
     assert channels.frozen[0].reason == "the code takes a quarter of it for the number of heads"
 
 
-def test_halves_that_can_not_be_balanced_are_tied() -> None:
+def test_halves_that_cross_the_producers_lose_equal_numbers() -> None:
     ledger = Ledger()
     (left, _), (right, _) = ledger.declare("left.weight", (5, 3)), ledger.declare("right.weight", (13, 3))
     for name, labels in (("left.weight", left), ("right.weight", right)):
@@ -132,8 +133,25 @@ def test_halves_that_can_not_be_balanced_are_tied() -> None:
     both = np.concatenate([left, right])  # the middle lies inside of the second: cells of 5, 4 and 9
     ledger.balance([both[:9], both[9:]])
     channels = ledger.settle()
-    sizes = {group.axes: group.size for group in channels.groups}
-    assert sizes == {(("left.weight", 0), ("right.weight", 0)): 5, (("right.weight", 0),): 4}
+    scores = tuple(np.arange(float(group.size)) for group in channels.groups)
+    for percent in (0.3, 0.5, 0.7):
+        kept = make_plan(channels, scores, percent, (0, 1)).kept
+        first = len(kept["left.weight"][0]) + sum(i < 4 for i in kept["right.weight"][0])
+        second = sum(i >= 4 for i in kept["right.weight"][0])
+        assert first == second
+        assert abs(first + second - 18 * (1 - percent)) <= 2
+
+
+def test_a_half_that_is_partly_fixed_loses_as_many_as_the_other() -> None:
+    ledger = Ledger()
+    (out, _) = ledger.declare("a.weight", (16, 3))
+    ledger.use("a.weight")
+    ledger.produces(out)
+    ledger.fix(out[:6], "picked by position")
+    ledger.balance([out[:8], out[8:]])
+    channels = ledger.settle()
+    kept = make_plan(channels, (np.arange(10.0),), 0.5, [0]).kept["a.weight"][0]
+    assert sum(i < 8 for i in kept) == sum(i >= 8 for i in kept) in (6, 7)
 
 
 def test_a_balance_with_constants_binds_nothing() -> None:
@@ -143,4 +161,5 @@ def test_a_balance_with_constants_binds_nothing() -> None:
     ledger.produces(out)
     ledger.couple(out, ledger.fresh(8), "as long as zeros that the code makes")
     (group,) = ledger.settle().groups
-    assert (group.size, group.fineness) == (8, 8)
+    assert group.size == 8
+    assert not ledger.settle().bundles
