@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from coppice.records.report import Check
-from coppice.steps.apply import apply, masked
 from coppice.steps.allocate import share
+from coppice.steps.apply import apply, masked
 from tests.engine.models import QUICK, ZOO, cut, network
 
 CASES = [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in ZOO]
