@@ -7,7 +7,6 @@ integer program: least sum of absolute differences from `percent`, and of those 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from decimal import Decimal
 
 import numpy as np
@@ -17,6 +16,7 @@ from scipy.optimize import Bounds, LinearConstraint, milp
 from coppice.channels import Bundle, Channels, Group
 
 Ints = NDArray[np.int64]
+Axis = tuple[str, int]
 
 #: Programs have some ten variables; one that takes longer leaves its channels whole.
 SECONDS = 10.0
@@ -58,18 +58,28 @@ class Allocation:
         if bundle.fineness:
             removed = share(bundle.fineness, self._percent) * bundle.sizes // bundle.fineness
         else:
-            groups = [np.unique(group.cell) for group in self._channels.groups if group.bundle == number]
-            removed = _program(bundle, groups, self._percent)
+            removed = _program(bundle, *self._axes(number), self._percent)
         return dict(zip(bundle.cells.tolist(), removed.tolist(), strict=True))
 
+    def _axes(self, number: int) -> tuple[Ints, Ints]:
+        """Positions that a unit of each cell has on each axis, shape (axes, cells), and the lengths of the axes."""
+        bundle, rows = self._channels.bundles[number], dict[Axis, Ints]()
+        for group in self._channels.groups:
+            if group.bundle != number:
+                continue
+            cell = np.searchsorted(bundle.cells, group.cell)
+            for axis, slots in group.slots.items():
+                row = rows.setdefault(axis, np.zeros(bundle.cells.size, dtype=np.int64))
+                row += np.bincount(cell[slots.unit], minlength=row.size) // bundle.sizes
+        return np.stack(list(rows.values())), np.array([self._channels.sizes[axis] for axis in rows])
 
-def _program(bundle: Bundle, groups: Sequence[Ints], percent: float) -> Ints:
+
+def _program(bundle: Bundle, axes: Ints, lengths: Ints, percent: float) -> Ints:
     """Removed per cell, shape (cells,); all zero where nothing else satisfies the constraints."""
     count, wanted = bundle.cells.size, percent * bundle.sizes
     one = np.eye(count)
-    whole = np.stack([np.isin(bundle.cells, cells) for cells in groups]).astype(int)
-    within = np.concatenate([bundle.occupancy, whole])
-    room = np.concatenate([bundle.lengths, whole @ bundle.sizes]) - 1  # something of every block and group stays
+    within = np.concatenate([bundle.occupancy, axes])
+    room = np.concatenate([bundle.lengths, lengths]) - 1  # something of every block and every axis stays
     found = milp(
         c=np.concatenate([np.full(count, 1e-3), np.ones(count)]),  # removed, |removed - wanted|
         integrality=np.concatenate([np.ones(count), np.zeros(count)]),
