@@ -18,6 +18,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, IterableDataset, RandomSampler
 
 from coppice.errors import CoppiceError, DatasetInvalid
+from coppice.formats.pytorch.old_objects import bring_up_to_date
 from coppice.formats.pytorch.torchvision_import import prepare_torchvision
 from coppice.formats.pytorch.user_errors import is_out_of_memory, last_line
 from coppice.formats.pytorch.weights import refuse_archive_tricks
@@ -76,6 +77,7 @@ def _as_main(user: ModuleType) -> Iterator[None]:
 
 def _first_batch(loader: DataLoader[Any], file: str, samples: int, seed: int) -> Any:
     try:
+        bring_up_to_date(loader)
         for batch in _rebuilt(loader, samples, seed):
             return batch
     except CoppiceError:
