@@ -145,19 +145,21 @@ class Shares:
         return not self._held[self._units[labels]].all()
 
     def _couple(self, equation: Equation) -> None:
-        """Let the ledger keep the equation true."""
+        """Note what keeps the equation true."""
+        if self._adds_up(equation):
+            return
         above: list[Labels] = []
         below: list[Labels] = []
         for factor, power in _sides(equation).items():
             labels = self._varying(factor)
             if labels is None:
                 continue
-            if isinstance(factor, Operation) and factor.operator == "%":
-                if equation.size:
-                    self._stay([labels], equation.site)
-                continue
-            if isinstance(factor, Operation) and not self._sums_up(factor, equation):
-                continue
+            if isinstance(factor, Operation):
+                if not equation.size and factor.operator == "%":
+                    return  # that a width is divisible, is not a matter of shares
+                if not self._moves_as_one(factor, equation.site):
+                    self._stay([*above, *below, labels], equation)
+                    return
             for _ in range(abs(power)):
                 (above if power > 0 else below).append(labels)
         for labels in list(above):
@@ -169,28 +171,26 @@ class Shares:
             for a, b in zip(above, below, strict=True):
                 self._same(a, b, equation.site)
         elif equation.size or len(above) + len(below) == 1:
-            self._stay([*above, *below], equation.site)
+            self._stay([*above, *below], equation)
 
-    def _sums_up(self, total: Operation, equation: Equation) -> bool:
-        """Settle an equation with a sum in it: False when nothing remains to be done.
-
-        The lengths of concatenated parts add up by themselves. Else every part must lose the share of the whole, and
-        a part that can't lose any holds the others.
-        """
-        parts = [*_terms(equation.left, 1), *_terms(equation.right, -1)]
-        if (counted := [self._positions(term) for _, term in parts]) and all(one is not None for one in counted):
-            present = [one for one in counted if one is not None]
-            plus = [one for (sign, _), one in zip(parts, present, strict=True) if sign > 0]
-            minus = [one for (sign, _), one in zip(parts, present, strict=True) if sign < 0]
-            if np.array_equal(self._sorted(plus), self._sorted(minus)):
+    def _adds_up(self, equation: Equation) -> bool:
+        """Whether both sides count the same units, whatever goes: the lengths of concatenated parts, say."""
+        plus: list[Labels] = []
+        minus: list[Labels] = []
+        for sign, term in (*_terms(equation.left, 1), *_terms(equation.right, -1)):
+            if (labels := self._positions(term)) is None:
                 return False
-        varying = [self._varying(term) for _, term in _terms(total, 1)]
-        moving = [labels for labels in varying if labels is not None]
-        if len(moving) < len(varying):
-            self._stay(moving, equation.site)
+            (plus if sign > 0 else minus).append(labels)
+        return np.array_equal(self._sorted(plus), self._sorted(minus))
+
+    def _moves_as_one(self, total: Operation, site: str) -> bool:
+        """Whether all parts of a sum can lose the same share; if so, they do."""
+        parts = [self._varying(term) for _, term in _terms(total, 1)]
+        moving = [labels for labels in parts if labels is not None]
+        if total.operator == "%" or len(moving) < len(parts):
             return False
         for labels in moving[1:]:
-            self._same(moving[0], labels, equation.site)
+            self._same(moving[0], labels, site)
         return True
 
     def _positions(self, term: Expression) -> Labels | None:
@@ -219,8 +219,9 @@ class Shares:
         if not self._equal_share(a, b):
             self.couples.append((a, b, f"the code takes one width for another: {site}"))
 
-    def _stay(self, vectors: Sequence[Labels], site: str) -> None:
-        self.stays += [(labels, f"a size in the code can't follow: {site}") for labels in vectors]
+    def _stay(self, vectors: Sequence[Labels], equation: Equation) -> None:
+        others = [labels for leaf in leaves(equation.right) if (labels := self._varying(leaf)) is not None]
+        self.stays += [(one, f"a size in the code can't follow: {equation.site}") for one in (*vectors, *others)]
 
 
 def _sides(equation: Equation) -> Counter[Expression]:

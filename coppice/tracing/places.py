@@ -68,7 +68,7 @@ def _in_namespace(
             continue
         if type(value) is int or (_is_plain(value) and any(True for _ in numbers(value))):
             yield Holder(module=module, attribute=prefix + name, namespace=namespace, value=value)
-        elif depth < MAX_DEPTH and _is_configuration(value):
+        elif depth < MAX_DEPTH and is_configuration(value):
             yield from _in_namespace(module, f"{prefix}{name}.", vars(value), frozenset(), seen, depth + 1)
 
 
@@ -87,7 +87,7 @@ def _is_plain(value: Any, depth: int = 4) -> bool:
     return False
 
 
-def _is_configuration(value: Any) -> bool:
+def is_configuration(value: Any) -> bool:
     """An object of the user's, or of a library's, that holds data: hyper-parameters, usually."""
     if isinstance(value, (nn.Module, torch.Tensor, type, FunctionType, ModuleType, enum.Enum)) or callable(value):
         return False

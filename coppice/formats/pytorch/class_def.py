@@ -8,9 +8,10 @@ Loading the state dict gives them their own.
 from __future__ import annotations
 
 import ast
+import copy
 import io
 import tokenize
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
 import torch
@@ -19,6 +20,7 @@ from torch import nn
 from coppice.formats.pytorch.user_errors import last_line
 from coppice.formats.pytorch.user_module import UserClass
 from coppice.records.plan import Plan
+from coppice.tracing.places import MAX_DEPTH, OWN, is_configuration
 
 _TEXT = """
 # ---- Added by Coppice: {name}() as it was pruned. Plain torch; the tables hold the pruned sizes. ----
@@ -31,13 +33,22 @@ _pruned_positions = {positions}
 def _prune(model):
     for path, attributes in _pruned_attributes.items():
         for attribute, value in attributes.items():
-            setattr(model.get_submodule(path), attribute, value)
+            _set_pruned(model.get_submodule(path), attribute, value)
     tensors = {{**dict(model.named_parameters()), **dict(model.named_buffers())}}
     for tensor, axes in _pruned_positions.items():
         for axis, kept in axes.items():
             tensors[tensor].data = tensors[tensor].data.index_select(axis, torch.tensor(kept))
     for tensor, shape in _pruned_shapes.items():
         tensors[tensor].data = tensors[tensor].data[tuple(slice(size) for size in shape)].clone()
+
+
+def _set_pruned(target, attribute, value):
+    name, _, rest = attribute.partition(".")
+    if rest:  # of an object: the model gets its own, since others may hold the same one
+        part = copy.copy(getattr(target, name))
+        _set_pruned(part, rest, value)
+        value = part
+    vars(target)[name] = value
 
 
 {hook}
@@ -70,8 +81,6 @@ _DEFAULTS = """
 
 #: What a table can hold and Python can read back.
 _PLAIN = (int, float, str, bool, type(None))
-#: Attributes of every nn.Module, none of which states a size.
-_IGNORED = frozenset(vars(nn.Module()))
 
 
 class NotDescribable(Exception):
@@ -88,8 +97,9 @@ def class_definition(user: UserClass, dense: nn.Module, pruned: nn.Module, plan:
         positions=_table(_positions(pruned, plan)),
         hook=_hook(user),
     )
-    if "torch" not in vars(user.module) or vars(user.module)["torch"] is not torch:
-        text = "\nimport torch\n" + text
+    for library in (copy, torch):
+        if vars(user.module).get(library.__name__) is not library:
+            text = f"\nimport {library.__name__}\n" + text
     return _inserted(user.file.read_bytes(), text)
 
 
@@ -122,13 +132,24 @@ def _check_fresh(user: UserClass, dense: nn.Module) -> None:
 def _attributes(dense: nn.Module, pruned: nn.Module) -> dict[str, dict[str, Any]]:
     changed: dict[str, dict[str, Any]] = {}
     for path, module in pruned.named_modules():
-        before = vars(dense.get_submodule(path))
-        for name, value in vars(module).items():
-            if name in _IGNORED or name not in before or not _is_plain(value):
-                continue
-            if repr(value) != repr(before[name]):
-                changed.setdefault(path, {})[name] = value
+        before, after = vars(dense.get_submodule(path)), vars(module)
+        if found := dict(_differing(before, {name: after[name] for name in after if name not in OWN}, "")):
+            changed[path] = found
     return changed
+
+
+def _differing(before: Mapping[str, Any], after: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    """The plain values that differ, those in configuration objects under dotted names."""
+    for name, value in after.items():
+        if name not in before:
+            continue
+        if _is_plain(value):
+            if repr(value) != repr(before[name]):
+                yield prefix + name, value
+        elif hasattr(value, "_fields") and value != before[name]:
+            raise NotDescribable(f"it keeps sizes in {prefix}{name}, a {type(value).__name__}")
+        elif is_configuration(value) and prefix.count(".") < MAX_DEPTH and type(value) is type(before[name]):
+            yield from _differing(vars(before[name]), vars(value), f"{prefix}{name}.")
 
 
 def _shapes(dense: nn.Module, pruned: nn.Module) -> dict[str, tuple[int, ...]]:
@@ -146,8 +167,10 @@ def _tensors(module: nn.Module) -> dict[str, torch.Tensor]:
 
 
 def _is_plain(value: object) -> bool:
-    if isinstance(value, (tuple, list)):
-        return all(_is_plain(entry) for entry in value)
+    if type(value) in (tuple, list, torch.Size):
+        return all(_is_plain(entry) for entry in cast(Sequence[object], value))
+    if type(value) is dict:
+        return all(_is_plain(entry) for pair in value.items() for entry in pair)
     return type(value) in _PLAIN
 
 

@@ -1,0 +1,204 @@
+"""Numbers in the user's code follow the cut: models that reshape by their own attributes are pruned."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+import coppice
+from coppice import rules
+from coppice.records.plan import Plan
+from coppice.records.report import Check
+from coppice.steps.apply import apply
+from coppice.tracing import trace
+from tests.engine.attention import HALVED, Flattened
+from tests.engine.models import cut, network
+
+
+def numbers_of(value: Any) -> Any:
+    """The plain data in a module's attributes, configuration objects opened."""
+    if isinstance(value, nn.Module):
+        own = {k: numbers_of(v) for k, v in vars(value).items() if not k.startswith("_")}
+        return {**own, **{name: numbers_of(child) for name, child in value.named_children()}}
+    if type(value) in (list, tuple):
+        return [numbers_of(entry) for entry in value]
+    return {k: numbers_of(v) for k, v in vars(value).items()} if hasattr(value, "__dict__") else value
+
+
+@pytest.mark.parametrize("name", HALVED)
+def test_half_of_a_model_is_the_model_built_half_as_wide(name: str) -> None:
+    build, width, shape = HALVED[name]
+    net, small = network(build(width), shape), build(width // 2)
+    found, refused = cut(net, 0.5)
+
+    assert refused == {}
+    assert found.verification.check is not Check.NONE
+    assert {k: v.shape for k, v in found.module.state_dict().items()} == {
+        k: v.shape for k, v in small.state_dict().items()
+    }
+    assert numbers_of(found.module.eval()) == numbers_of(small.eval())
+
+
+@pytest.mark.parametrize("name", HALVED)
+def test_a_plan_read_back_from_json_sets_the_same_numbers(name: str) -> None:
+    build, width, shape = HALVED[name]
+    net = network(build(width), shape)
+    found, _ = cut(net, 0.5)
+    again = apply(net.module, Plan.model_validate_json(found.plan.model_dump_json()))
+    assert numbers_of(again) == numbers_of(found.module)
+
+
+@pytest.mark.parametrize("percent", [0.3, 0.7])
+@pytest.mark.parametrize("name", HALVED)
+def test_any_share_leaves_a_model_that_runs(name: str, percent: float) -> None:
+    build, width, shape = HALVED[name]
+    net = network(build(width), shape)
+    found, refused = cut(net, percent)
+    assert refused == {}
+    assert found.module(*net.inputs).shape == net.module(*net.inputs).shape
+
+
+class Remembers(nn.Module):
+    """Writes numbers into itself while it runs."""
+
+    def __init__(self, fails: bool) -> None:
+        super().__init__()
+        self.fails, self.width, self.seen = fails, 8, [0, 1]
+        self.a, self.b = nn.Linear(4, 8), nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.a(x)
+        self.last, self.seen, self.ratio = x.shape, [self.width, *x.shape], {"half": self.width // 2}
+        if self.fails:
+            raise RuntimeError("no")
+        return self.b(x.view(-1, self.width))  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_after_the_trace_a_model_holds_ordinary_numbers(fails: bool) -> None:
+    model = Remembers(fails)
+    net = network(model, (4,))
+    if fails:
+        with pytest.raises(coppice.errors.ForwardFailed):
+            trace(net, rules.rule_of)
+    else:
+        trace(net, rules.rule_of)
+    held = [model.width, *model.seen, *model.last, *model.ratio.values()]
+    assert held == [8, 8, 2, 8, 2, 8, 4]
+    assert {type(number) for number in held} == {int}
+    assert type(model.a.in_features) is int
+
+
+class ManyLayers(nn.Module):
+    """One hard-coded number among many layers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.ModuleList(nn.Linear(16, 16) for _ in range(12))
+        self.into, self.odd, self.out = nn.Linear(4, 16), nn.Linear(16, 24), nn.Linear(24, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.into(x)
+        for layer in self.body:
+            x = layer(x).relu()
+        x = self.odd(x).view(-1, 24)
+        return self.out(x)  # type: ignore[no-any-return]
+
+
+def test_a_hard_coded_number_is_found_without_searching() -> None:
+    net, runs = network(ManyLayers(), (4,)), list[int]()
+    net.module.register_forward_hook(lambda *_: runs.append(1))  # copies keep it
+    found, refused = cut(net, 0.5)
+    (reason,) = refused.values()
+    assert re.fullmatch(
+        r"counted by a hard-coded 24: view \(test_integers\.py, line \d+, in forward: "
+        r"x = self\.odd\(x\)\.view\(-1, 24\)\)",
+        reason,
+    )
+    assert [found.module.get_parameter(f"{name}.weight").shape[0] for name in ("into", "odd", "body.7")] == [8, 24, 8]
+    # Two of the trace, one that fails, and what a model without such a number takes.
+    assert len(runs) <= 12
+
+
+class Odd(nn.Module):
+    """Adds one to a width: no share of the channels can be right for both."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.width = 16
+        self.a, self.b, self.c, self.d = nn.Linear(4, 16), nn.Linear(16, 17), nn.Linear(17, 8), nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.a(x)
+        z = self.b(y).view(-1, y.shape[1] + 1)
+        return self.d(self.c(z))  # type: ignore[no-any-return]
+
+
+def test_a_size_that_can_not_follow_holds_its_channels_and_says_where() -> None:
+    net = network(Odd(), (4,))
+    reasons = {entry.axis: entry.reason for entry in trace(net, rules.rule_of).channels.frozen}
+    assert "a size in the code can't follow" in reasons["b.weight", 0]
+    assert "y.shape[1] + 1" in reasons["b.weight", 0]
+    found, refused = cut(net, 0.5)
+    assert refused == {}
+    assert [found.module.get_parameter(f"{name}.weight").shape[0] for name in "abcd"] == [16, 17, 4, 3]
+
+
+def test_torch_attention_is_cut_inside_and_out() -> None:
+    class Attends(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embedding, self.head = nn.Linear(12, 32), nn.Linear(32, 5)
+            self.attention = nn.MultiheadAttention(32, 4, batch_first=True)
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = self.embedding(x)
+            return self.head((x + self.attention(x, x, x)[0]).mean(1))  # type: ignore[no-any-return]
+
+    net = network(Attends(), (6, 12))
+    found, refused = cut(net, 0.5)
+    assert refused == {}
+    attention = found.module.get_submodule("attention")
+    assert isinstance(attention, nn.MultiheadAttention)
+    assert attention.in_proj_weight.shape == (48, 16)
+    assert (attention.embed_dim, attention.num_heads, attention.head_dim) == (16, 4, 4)
+
+
+def test_a_transformer_encoder_is_cut_everywhere() -> None:
+    layer = nn.TransformerEncoderLayer(32, 4, 64, batch_first=True)
+    model = nn.Sequential(nn.Linear(12, 32), nn.TransformerEncoder(layer, 2), nn.Flatten(), nn.Linear(192, 5))
+    found, refused = cut(network(model, (6, 12)), 0.5)
+    assert refused == {}
+    shapes = {name: tuple(tensor.shape) for name, tensor in found.module.state_dict().items() if "1.layers.1." in name}
+    assert shapes["1.layers.1.self_attn.in_proj_weight"] == (48, 16)
+    assert shapes["1.layers.1.linear1.weight"] == (32, 16)
+
+
+def test_the_users_class_gets_its_numbers_back_when_the_trace_is_over() -> None:
+    model = Flattened(16)
+    before = dict(vars(model))
+    coppice.prune(model, percent=0.5, example_inputs=torch.zeros(1, 3, 8, 8))
+    assert vars(model) == before
+
+
+def test_a_comparison_of_sizes_holds_after_the_cut() -> None:
+    class Checks(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.expected = 16
+            self.a, self.b = nn.Linear(4, 16), nn.Linear(16, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = self.a(x)
+            if x.shape[-1] != self.expected:
+                raise ValueError("wrong width")
+            return self.b(F.relu(x))  # type: ignore[no-any-return]
+
+    found, refused = cut(network(Checks(), (4,)), 0.5)
+    assert refused == {}
+    assert (found.plan.attributes, found.verification.check) == ({"": {"expected": 8}}, Check.EXACT)
