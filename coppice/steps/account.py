@@ -70,7 +70,7 @@ def groups(
         removed = allocation.total(group) if number in cut else 0
         reason = reasons.get(number)
         if number in cut and removed != asked:
-            reason = f"{'the nearest' if removed else 'no other'} number leaves equal shares where the code needs them"
+            reason = f"{'the nearest number that' if removed else 'none else'} leaves equal shares where the code needs them"
         lines.append(
             GroupReport(
                 name=layers[0],
