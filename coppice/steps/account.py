@@ -70,7 +70,8 @@ def groups(
         removed = allocation.total(group) if number in cut else 0
         reason = reasons.get(number)
         if number in cut and removed != asked:
-            reason = f"{'the nearest number that' if removed else 'none else'} leaves equal shares where the code needs them"
+            which = "the nearest number that" if removed else "no other number"
+            reason = f"{which} leaves equal shares where the code needs them"
         lines.append(
             GroupReport(
                 name=layers[0],
