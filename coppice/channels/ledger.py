@@ -71,13 +71,17 @@ class Ledger:
         """Note that an operation has read the tensor."""
         self._used.add(tensor)
 
-    def tie(self, a: Labels, b: Labels) -> None:
-        """Positions `a[i]` and `b[i]` go together or stay together; both have the same length."""
+    def tie(self, a: Labels, b: Labels) -> Labels:
+        """Positions `a[i]` and `b[i]` go together or stay together; both have the same length.
+
+        Gives the labels of what comes of them: FIXED wherever one side is, else those of `a`.
+        """
         if a is b or np.array_equal(a, b):
-            return
+            return a
         pairs, alone = tied(a, b)
         self._ties.append(pairs)
         self._stay(alone, f"combined with a fixed position in {self.where}")
+        return a if pairs[0].size == a.size else np.where(b == FIXED, FIXED, a)
 
     def fix(self, labels: Labels, reason: str) -> None:
         """These positions stay; the reason is shown to the user, followed by where it arose."""

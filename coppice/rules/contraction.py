@@ -11,9 +11,7 @@ from coppice.tracing.call import Call, Rule
 
 def product(call: Call, left: Axes, right: Axes) -> Axes:
     """`(..., n, k) @ (..., k, m)`: batch axes tied, k contracted, n and m produced."""
-    batch = tuple(left[:-2])
-    for a, b in zip(left[:-2], right[:-2], strict=True):
-        call.ledger.tie(a, b)
+    batch = [call.ledger.tie(a, b) for a, b in zip(left[:-2], right[:-2], strict=True)]
     call.ledger.contract(left[-1], right[-2])
     call.ledger.produces(left[-2])
     call.ledger.produces(right[-1])
@@ -44,8 +42,9 @@ def matrix_vector(call: Call) -> Sequence[Axes]:
 
 
 def inner_product(call: Call) -> Sequence[Axes]:
-    """dot: `(k,) @ (k,)`."""
-    call.ledger.contract(call.axes("self")[0], call.axes("tensor")[0])
+    """dot, vdot: `(k,) @ (k,)`."""
+    (other,) = call.labels(next(call.arguments[name] for name in ("tensor", "other") if name in call.arguments))
+    call.ledger.contract(call.axes("self")[0], other)
     return [()]
 
 
@@ -59,6 +58,34 @@ def linear(call: Call) -> Sequence[Axes]:
     return [(*x[:-1], out)]
 
 
+def trilinear(call: Call) -> Sequence[Axes]:
+    """_trilinear (Bilinear): three tensors, each stretched by some axes, multiplied, and summed over some."""
+    operands = [iter(call.axes(name)) for name in ("i1", "i2", "i3")]
+    stretched = [call[f"expand{number}"] for number in (1, 2, 3)]
+    produced = []
+    for place in range(max(len(call.axes(f"i{n}")) + len(call[f"expand{n}"]) for n in (1, 2, 3))):
+        meeting = [next(axes) for axes, skipped in zip(operands, stretched, strict=True) if place not in skipped]
+        for labels in meeting[1:]:
+            call.ledger.tie(meeting[0], labels)
+        for labels in meeting:
+            if place in call["sumdim"]:
+                call.ledger.contract(labels, labels)
+            else:
+                call.ledger.produces(labels)
+        if place not in call["sumdim"]:
+            produced.append(meeting[0])
+    return [tuple(produced)]
+
+
+def distances(call: Call) -> Sequence[Axes]:
+    """cdist: `(..., n, k)` to `(..., m, k)`; two zeros are at no distance."""
+    left, right = call.axes("x1"), call.axes("x2")
+    call.ledger.contract(left[-1], right[-1])
+    shape = call.outputs[0].shape
+    batch = broadcast(call, [left[:-2], right[:-2]], shape[:-2])
+    return [(*batch, left[-2], right[-2])]
+
+
 RULES: dict[str, Rule] = {
     "aten::mm": matrix_product,
     "aten::bmm": matrix_product,
@@ -66,5 +93,8 @@ RULES: dict[str, Rule] = {
     "aten::baddbmm": added_product("batch1", "batch2"),
     "aten::mv": matrix_vector,
     "aten::dot": inner_product,
+    "aten::vdot": inner_product,
     "aten::linear": linear,
+    "aten::_trilinear": trilinear,
+    **dict.fromkeys(("aten::_cdist_forward", "aten::_euclidean_dist"), distances),
 }

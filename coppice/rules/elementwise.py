@@ -28,7 +28,7 @@ def broadcast(call: Call, operands: Sequence[Axes], shape: Sequence[int]) -> Axe
         if spread:
             result[-place] = spread[0]
             for labels in spread[1:]:
-                call.ledger.tie(spread[0], labels)
+                result[-place] = call.ledger.tie(result[-place], labels)
     return tuple(result)
 
 
