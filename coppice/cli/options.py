@@ -19,7 +19,7 @@ from coppice.records.request import Framework, Part, Request, parse_omit, parse_
 File = Annotated[
     Path,
     typer.Argument(
-        help="the model: .pth, .pt or .safetensors (a state dict), .h5, .keras, or a SavedModel (folder or .zip)"
+        help="the model: .pth, .pt or .safetensors (a state dict), .h5, .keras, .onnx, or a SavedModel (folder or .zip)"
     ),
 ]
 Percent = Annotated[str, typer.Option(help="fraction of the channels of every group to remove, e.g. 0.4")]
@@ -47,11 +47,13 @@ KINDS: dict[str, tuple[Framework, Part]] = {
     ".bin": (Framework.PYTORCH, Part.WEIGHTS),
     ".ckpt": (Framework.PYTORCH, Part.WEIGHTS),
     ".pkl": (Framework.PYTORCH, Part.WEIGHTS),
+    ".tar": (Framework.PYTORCH, Part.WEIGHTS),
     ".safetensors": (Framework.PYTORCH, Part.WEIGHTS),
     ".h5": (Framework.KERAS, Part.MODEL),
     ".hdf5": (Framework.KERAS, Part.MODEL),
     ".keras": (Framework.KERAS, Part.MODEL),
     ".zip": (Framework.KERAS, Part.MODEL),
+    ".onnx": (Framework.ONNX, Part.MODEL),
 }
 
 
@@ -84,7 +86,7 @@ def request_of(arguments: Arguments) -> Iterator[tuple[Request, dict[Part, Path]
 def _request(arguments: Arguments, model: Path) -> tuple[Request, dict[Part, Path]]:
     if model.suffix.lower() not in KINDS:
         raise UnknownFormat(f"{model.name}: the suffix is none of {', '.join(KINDS)}.", field="file")
-    framework, part = KINDS[model.suffix.lower()]
+    framework, part = (Framework.ONNX, Part.MODEL) if _holds_onnx(model) else KINDS[model.suffix.lower()]
     files = {part: model}
     if framework is Framework.PYTORCH:
         if arguments.class_def is None or arguments.model_name is None:
@@ -111,6 +113,14 @@ def _request(arguments: Arguments, model: Path) -> tuple[Request, dict[Part, Pat
         files={name: path.name for name, path in files.items()},
     )
     return request, files
+
+
+def _holds_onnx(model: Path) -> bool:
+    """Whether the file is a zip of an ONNX model with its external data."""
+    if not zipfile.is_zipfile(model):
+        return False
+    with zipfile.ZipFile(model) as archive:
+        return any(name.lower().endswith(".onnx") for name in archive.namelist())
 
 
 def _zipped(folder: Path, into: Path) -> Path:

@@ -8,19 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from importlib import import_module
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import cast
 
 from coppice.errors import EmptyFile, ParameterMissing, TruncatedFile, UnknownFormat
 from coppice.formats.sniff import Kind, sniff
 from coppice.formats.source import Source
+from coppice.records.advice import SHARDS
 from coppice.records.request import Framework, Part, Request
 
 Files = Mapping[Part, Path]
 Opener = Callable[[Request, Files], Source]
 
 #: The part that carries the model, per framework: its kind chooses the opener.
-MODEL_PART = {Framework.PYTORCH: Part.WEIGHTS, Framework.KERAS: Part.MODEL}
+MODEL_PART = {Framework.PYTORCH: Part.WEIGHTS, Framework.KERAS: Part.MODEL, Framework.ONNX: Part.MODEL}
 
 #: (framework of the call, kind of the file) -> "module:function".
 OPENERS: dict[tuple[Framework, Kind], str] = {
@@ -30,12 +31,31 @@ OPENERS: dict[tuple[Framework, Kind], str] = {
     (Framework.KERAS, Kind.HDF5): "coppice.formats.keras.source:open_keras",
     (Framework.KERAS, Kind.KERAS): "coppice.formats.keras.source:open_keras",
     (Framework.KERAS, Kind.SAVED_MODEL): "coppice.formats.keras.source:open_keras",
+    (Framework.ONNX, Kind.ONNX): "coppice.formats.onnx.source:open_onnx",
+    (Framework.ONNX, Kind.ONNX_ZIP): "coppice.formats.onnx.source:open_onnx",
 }
 
 #: What a framework's call takes, for the message that refuses the rest.
 _TAKES = {
     Framework.PYTORCH: "a state dict written by torch.save(model.state_dict(), FILE)",
     Framework.KERAS: "a model saved by Keras: .h5, .keras, or the zip of a SavedModel folder",
+    Framework.ONNX: "an .onnx file, or a zip of one with its external data",
+}
+
+
+def _by(load: str, state: str) -> str:
+    lines = ("import torch", load, f'torch.save({state}, "{{stem}}_state.pth")')
+    return "Send its state dict. Run where it is:" + "".join(f"\n  {line}" for line in lines)
+
+
+#: What to send instead of a file that is understood and of no use here; `{file}` and `{stem}` are its own names.
+_INSTEAD = {
+    Kind.TORCHSCRIPT: _by('model = torch.jit.load("{file}", map_location="cpu")', "model.state_dict()"),
+    Kind.EXPORTED: _by('program = torch.export.load("{file}")', "dict(program.state_dict)"),
+    Kind.PACKAGE: "Load the model from it by torch.package.PackageImporter and save its state dict: "
+    'torch.save(model.state_dict(), "{stem}_state.pth").',
+    Kind.TORCH_TAR: _by('state = torch.load("{file}", map_location="cpu", weights_only=False)', "state"),
+    Kind.SHARD_INDEX: SHARDS,
 }
 
 
@@ -59,6 +79,9 @@ def _opener(request: Request, part: Part, path: Path) -> Opener:
     shown, takes = _shown(request, part, path), _TAKES[request.framework]
     if kind is Kind.DAMAGED_ZIP:
         raise TruncatedFile(f"{shown} is a damaged or truncated zip archive. Save it and send it again.", field=part)
+    if kind in _INSTEAD:
+        instead = _INSTEAD[kind].replace("{file}", shown).replace("{stem}", PurePath(shown).stem)
+        raise UnknownFormat(f"{shown} is {kind}. This call takes {takes}. {instead}", field=part)
     other = next((framework for framework, known in OPENERS if known is kind), None)
     hint = f" It belongs to the {other} calls ({other}_prune)." if other else f" First bytes: {_head(path)}."
     raise UnknownFormat(f"{shown} is {kind}. This call takes {takes}.{hint}", field=part)

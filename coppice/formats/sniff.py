@@ -20,8 +20,12 @@ class Kind(StrEnum):
     SAVED_MODEL = "a zip of a SavedModel folder"
     TORCH = "a PyTorch file"
     TORCH_LEGACY = "a PyTorch file of before version 1.6"
+    TORCH_TAR = "a PyTorch file of before version 0.1.10 (a tar archive)"
     TORCHSCRIPT = "a TorchScript archive"
+    EXPORTED = "a program of torch.export (.pt2)"
+    PACKAGE = "an archive of torch.package"
     SAFETENSORS = "a safetensors file"
+    SHARD_INDEX = "an index of shards, which holds no tensors"
     ONNX = "an ONNX model"
     ONNX_ZIP = "a zip of an ONNX model"
     PICKLE = "a Python pickle"
@@ -40,12 +44,20 @@ _HEADS: tuple[tuple[bytes, Kind], ...] = (
 #: (producer, version, domain, description, graph, operator sets, metadata).
 _ONNX_HEAD = re.compile(rb"\x08[\x01-\x3f](?:[\x12\x1a\x22\x32\x3a\x42\x72]|\x28[\x00-\xff])", re.DOTALL)
 _ZIP_HEAD = b"PK\x03\x04"
+#: A tar archive says so in its first header, at this place.
+_TAR, _TAR_AT = b"ustar", 257
+#: What the index of a model in several files opens with: a little metadata, then which tensor is where.
+_SHARD_INDEX = re.compile(rb'\s*\{\s*"(?:metadata|weight_map)"\s*:')
+_HEAD_BYTES = 512
 
 #: A member of the archive by its bare name -> kind; the first that is there decides.
 _MEMBERS: tuple[tuple[str, Kind], ...] = (
     ("saved_model.pb", Kind.SAVED_MODEL),
     ("model.weights.h5", Kind.KERAS),
+    ("archive_format", Kind.EXPORTED),
+    ("serialized_exported_program.json", Kind.EXPORTED),  # as torch.export wrote it before 2.7
     ("constants.pkl", Kind.TORCHSCRIPT),
+    ("extern_modules", Kind.PACKAGE),
     ("data.pkl", Kind.TORCH),
 )
 
@@ -53,7 +65,7 @@ _MEMBERS: tuple[tuple[str, Kind], ...] = (
 def sniff(path: Path) -> Kind:
     """The kind of the file at `path`."""
     with path.open("rb") as file:
-        head = file.read(32)
+        head = file.read(_HEAD_BYTES)
     if not head:
         return Kind.EMPTY
     if head.startswith(_ZIP_HEAD):
@@ -61,6 +73,10 @@ def sniff(path: Path) -> Kind:
     # A safetensors file opens with the length of a JSON header, then the header.
     if head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= path.stat().st_size:
         return Kind.SAFETENSORS
+    if head[_TAR_AT:].startswith(_TAR):
+        return Kind.TORCH_TAR
+    if _SHARD_INDEX.match(head):
+        return Kind.SHARD_INDEX
     if (kind := next((kind for start, kind in _HEADS if head.startswith(start)), None)) is not None:
         return kind
     return Kind.ONNX if _ONNX_HEAD.match(head) else Kind.UNKNOWN

@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from coppice.jobs.desk import Desk
+from coppice.records.inputs import Input
 from coppice.records.job import JobState
 from coppice.records.request import Framework, Part, Request, Task
 from coppice.settings import Settings
@@ -45,7 +46,7 @@ def test_a_pytorch_model_is_known_by_its_files(settings: Settings) -> None:
         task=Task.INSPECT,
         percent=0.4,
         omit=("fc2",),
-        input_size=(1, 28, 28),
+        input_size=(Input(shape=(1, 28, 28)),),
         model_name="Net",
         files={Part.WEIGHTS: "mnist_cnn.pth", Part.CLASS_DEF: "model.py"},
     )

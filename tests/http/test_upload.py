@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from coppice.jobs.desk import Desk
+from coppice.records.inputs import Input
 from coppice.records.request import Framework, Part, Request
 from coppice.settings import Settings
 from tests.http.service import Client, files_under, served, uploads_of
@@ -57,7 +58,7 @@ def test_a_pytorch_model_is_taken_with_its_class_and_sample(settings: Settings, 
         framework=Framework.PYTORCH,
         percent=0.5,
         omit=("fc1", "fc2"),
-        input_size=(1, 28, 28),
+        input_size=(Input(shape=(1, 28, 28)),),
         model_name="Net",
         files={Part.WEIGHTS: "mnist_cnn.pth", Part.CLASS_DEF: "model.py", Part.DATASET: "train_loader.pth"},
     )
@@ -109,7 +110,18 @@ def test_file_is_another_name_of_the_model_and_of_the_weights(
 @pytest.mark.parametrize("size", ["1,28,28", "(1, 28, 28)", "1x28x28", "1,28,28,"])
 def test_an_input_size_is_read_as_people_write_it(settings: Settings, size: str) -> None:
     answer = served(settings).post("/api/pt_prune", params={**PT, "input_size": size}, files=WEIGHTS)
-    assert accepted(settings, answer).input_size == (1, 28, 28)
+    assert accepted(settings, answer).input_size == (Input(shape=(1, 28, 28)),)
+
+
+def test_several_inputs_and_arguments_are_passed_on(settings: Settings) -> None:
+    given = {"input_size": "3,8,8;5:int64<9;mask=5:bool", "model_args": '{"classes": 7, "widths": [8, 16]}'}
+    request = accepted(settings, served(settings).post("/api/pt_prune", params={**PT, **given}, files=WEIGHTS))
+    assert request.input_size == (
+        Input(shape=(3, 8, 8)),
+        Input(shape=(5,), dtype="int64", below=9),
+        Input(shape=(5,), dtype="bool", name="mask"),
+    )
+    assert request.model_args == {"classes": 7, "widths": [8, 16]}
 
 
 def test_criterion_and_seed_are_passed_on(settings: Settings) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors.torch import save_file
 from torch import nn
@@ -89,7 +90,7 @@ def _rebuilt(content: Any, place: Place, states: Mapping[Place, Any], lacking: l
     if place in states:
         return states[place]
     if not any(other[: len(place)] == place for other in states):
-        return content
+        return _portable(content)
     kept = {}
     for key, value in content.items():
         if reason := _reason_to_drop(key, value):
@@ -97,6 +98,17 @@ def _rebuilt(content: Any, place: Place, states: Mapping[Place, Any], lacking: l
         else:
             kept[key] = _rebuilt(value, (*place, str(key)), states, lacking)
     return OrderedDict(kept) if isinstance(content, OrderedDict) else kept
+
+
+def _portable(value: Any) -> Any:
+    """Plain data with Python's numbers for numpy's: those of numpy 2 open only where that is."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if type(value) in (dict, OrderedDict):
+        return type(value)((key, _portable(entry)) for key, entry in value.items())
+    if type(value) in (list, tuple):
+        return type(value)(_portable(entry) for entry in value)
+    return value
 
 
 def _reason_to_drop(key: Any, value: Any) -> str:

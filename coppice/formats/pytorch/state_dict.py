@@ -16,6 +16,7 @@ from coppice.formats.pytorch.keys import Keys, match
 from coppice.formats.pytorch.plain_pickle import stand_ins
 from coppice.formats.pytorch.user_errors import is_out_of_memory, last_line
 from coppice.formats.pytorch.weights import AVERAGE, FIELD, MAX_NAMED, Weights
+from coppice.formats.sniff import Kind
 from coppice.records.advice import SHARDS
 
 
@@ -35,8 +36,9 @@ class Fitted:
 
     @property
     def is_plain(self) -> bool:
-        """Whether the file is nothing but the model's own state dict."""
-        return not self.place and all(key == name for key, name in self.keys.names.items()) and not self.keys.others
+        """Whether the file is nothing but the model's own state dict, as today's torch.save writes it."""
+        bare = not self.place and all(key == name for key, name in self.keys.names.items()) and not self.keys.others
+        return bare and self.weights.kind is Kind.TORCH
 
 
 def fit(module: nn.Module, weights: Weights) -> Fitted:
