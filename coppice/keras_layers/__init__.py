@@ -6,14 +6,19 @@ Nothing here reads a file (`coppice.formats`) and nothing runs code that a user 
 
 from coppice.keras_layers import (  # noqa: F401  # imported for the rows that they enter
     activation,
+    attention,
+    conv_recurrent,
     convolution,
     dense,
     merge,
     normalization,
     operations,
     pooling,
+    preprocessing,
+    recurrent,
     regularization,
     shape,
+    wrappers,
 )
 from coppice.keras_layers.dialect import Dialect, Generation
 from coppice.keras_layers.network import KerasNetwork, PassedOver

@@ -5,7 +5,7 @@ A function that isn't in the table is a user's own. It is passed over (see `barr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -17,7 +17,11 @@ from coppice.keras_layers.barrier import opaque
 from coppice.keras_layers.configuration import plain
 from coppice.keras_layers.dialect import Dialect, Generation
 from coppice.keras_layers.layer import KerasLayer
+from coppice.keras_layers.masks import mask_of, passed
 from coppice.keras_layers.table import keras_layer
+
+#: What Keras adds to a score that must not count.
+_FAR_BELOW = -1e9
 
 Function = Callable[[Tensor], Tensor]
 
@@ -73,11 +77,11 @@ def function_named(name: str, dialect: Dialect) -> Function | None:
     return table.get(name)
 
 
-def activated(layer: KerasLayer, x: Tensor) -> Tensor:
-    """`x` through the activation that the layer's configuration names."""
-    stated = layer.config.get("activation")
+def activated(layer: KerasLayer, x: Tensor, key: str = "activation", default: str = "linear") -> Tensor:
+    """`x` through the activation that the layer's configuration names under that key."""
+    stated = layer.config.get(key)
     if stated is None:
-        return x
+        stated = default
     if isinstance(stated, Mapping):
         return _serialized(layer, stated, x)
     function = function_named(str(stated), layer.dialect)
@@ -101,15 +105,21 @@ def _unknown(layer: KerasLayer, name: str, x: Tensor) -> Tensor:
     return passed
 
 
-def unknown_activation(config: Mapping[str, Any], dialect: Dialect) -> str | None:
-    """The name of an activation that can't be computed, if the configuration has one."""
-    stated = config.get("activation")
-    if isinstance(stated, Mapping):
-        name, inner = str(stated.get("class_name", "")), stated.get("config")
-        if name == "function":
-            return None if function_named(str(inner), dialect) else str(inner)
-        return None if name in ACTIVATION_LAYERS else name
-    return None if stated is None or function_named(str(stated), dialect) else str(stated)
+#: Where a configuration names a function.
+_KEYS = ("activation", "recurrent_activation")
+
+
+def unknown_activations(config: Mapping[str, Any], dialect: Dialect) -> Iterator[str]:
+    """The names of activations that can't be computed."""
+    for stated in (config.get(key) for key in _KEYS):
+        if isinstance(stated, Mapping):
+            name, inner = str(stated.get("class_name", "")), stated.get("config")
+            if name == "function" and not function_named(str(inner), dialect):
+                yield str(inner)
+            elif name != "function" and name not in ACTIVATION_LAYERS:
+                yield name
+        elif stated is not None and not function_named(str(stated), dialect):
+            yield str(stated)
 
 
 def _relu(config: Mapping[str, Any], x: Tensor) -> Tensor:
@@ -156,16 +166,31 @@ def _activation_layer(layer: KerasLayer, x: Tensor) -> Tensor:
     return ACTIVATION_LAYERS[layer.class_name](layer.config, x)
 
 
-keras_layer(*ACTIVATION_LAYERS)(_activation_layer)
+keras_layer(*(name for name in ACTIVATION_LAYERS if name != "Softmax"), masks=passed)(_activation_layer)
 
 
-@keras_layer("Activation")
+@keras_layer("Softmax", masks=passed)
+def softmax_layer(layer: KerasLayer, x: Tensor) -> Tensor:
+    """Softmax over one or more axes; positions that a mask leaves out get nothing."""
+    return masked_softmax(layer, x, mask_of(x), layer.config)
+
+
+def masked_softmax(layer: KerasLayer, x: Tensor, mask: Tensor | None, config: Mapping[str, Any]) -> Tensor:
+    """Softmax where the mask is true; where it is false throughout, Keras 2 ignores it and Keras 3 gives zero."""
+    if mask is None:
+        return _softmax(config, x)
+    if layer.dialect.generation is not Generation.KERAS_3:
+        return _softmax(config, x + (~mask).to(x.dtype) * _FAR_BELOW)
+    return _softmax(config, x.masked_fill(~mask, _FAR_BELOW)) * mask.to(x.dtype)
+
+
+@keras_layer("Activation", masks=passed)
 def activation(layer: KerasLayer, x: Tensor) -> Tensor:
     """Any activation by name."""
     return activated(layer, x)
 
 
-@keras_layer("PReLU", variables=lambda _config, _dialect: ("alpha",))
+@keras_layer("PReLU", variables=lambda _config, _dialect: ("alpha",), masks=passed)
 def prelu(layer: KerasLayer, x: Tensor) -> Tensor:
     """A slope per position; shared axes have size 1 in `alpha`, so it broadcasts over a sample."""
     return torch.relu(x) - layer.array("alpha") * torch.relu(-x)

@@ -70,6 +70,9 @@ class Barrier(nn.Module):
         passed: Tensor = opaque([*tensors, *self.parameters()], reason)
         return passed
 
+    def resized(self) -> None:
+        """Nothing by itself: the network brings the configurations of all its layers up to date together."""
+
     def extra_repr(self) -> str:
         """The class, for printing."""
         return self.class_name

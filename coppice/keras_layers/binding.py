@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from coppice.errors import BadUpload
 from coppice.keras_layers.configuration import Entry, class_name, is_model, named_entries
 from coppice.keras_layers.dialect import Dialect
-from coppice.keras_layers.rows import row_of
+from coppice.keras_layers.rows import parts_of, row_of
 
 LayerPath = tuple[str, ...]
 NamedArray = tuple[str, NDArray[Any]]
@@ -40,7 +40,7 @@ class Slot:
 def bind(model: Entry, shelf: Shelf, dialect: Dialect) -> dict[LayerPath, dict[str, Place]]:
     """For every layer of the model, nested ones included, where each of its arrays stands."""
     bound: dict[LayerPath, dict[str, Place]] = {}
-    for path, entry in _shelved(model, shelf, ()):
+    for path, entry in _shelved(model, shelf, (), dialect):
         slots = list(_slots(entry, path, dialect))
         places = _placed(slots, path, shelf[path], entry)
         for layer_path, variable, place in places:
@@ -49,32 +49,39 @@ def bind(model: Entry, shelf: Shelf, dialect: Dialect) -> dict[LayerPath, dict[s
     return bound
 
 
-def _shelved(model: Entry, shelf: Shelf, prefix: LayerPath) -> Iterator[tuple[LayerPath, Entry]]:
+def _shelved(model: Entry, shelf: Shelf, prefix: LayerPath, dialect: Dialect) -> Iterator[tuple[LayerPath, Entry]]:
     """The outermost layers and models that have a place on the shelf."""
-    for name, entry in named_entries(model):
+    for name, entry in _inside(model, prefix, dialect):
         path = (*prefix, name)
         if path in shelf:
             yield path, entry
-        elif is_model(entry):
-            yield from _shelved(entry, shelf, path)
+        else:
+            yield from _shelved(entry, shelf, path, dialect)
+
+
+def _inside(entry: Entry, path: LayerPath, dialect: Dialect) -> list[tuple[str, Entry]]:
+    """The layers of a model, or the parts of a layer."""
+    if is_model(entry):
+        return named_entries(entry)
+    return [(part.name, part.entry) for part in parts_of(entry, path[-1], dialect)]
 
 
 def _slots(entry: Entry, path: LayerPath, dialect: Dialect) -> Iterator[Slot]:
-    """The arrays of a layer or of all layers of a model, in the order in which Keras 2 and 3 save them."""
-    if not is_model(entry):
-        yield from _own_slots(entry, path, dialect)
+    """The arrays of a layer or of all layers in it, in the order in which Keras 2 and 3 save them."""
+    inner = [slot for leaf_path, leaf in _leaves(entry, path, dialect) for slot in _own_slots(leaf, leaf_path, dialect)]
+    if not _inside(entry, path, dialect):
+        yield from inner
         return
-    inner = [slot for leaf_path, leaf in _leaves(entry, path) for slot in _own_slots(leaf, leaf_path, dialect)]
     yield from (slot for slot in inner if slot.trainable)
     yield from (slot for slot in inner if not slot.trainable)
 
 
-def _leaves(model: Entry, path: LayerPath) -> Iterator[tuple[LayerPath, Entry]]:
-    for name, entry in named_entries(model):
-        if is_model(entry):
-            yield from _leaves(entry, (*path, name))
-        else:
-            yield (*path, name), entry
+def _leaves(entry: Entry, path: LayerPath, dialect: Dialect) -> Iterator[tuple[LayerPath, Entry]]:
+    """The layers that hold arrays themselves; the entry itself where it holds no others."""
+    if not is_model(entry):
+        yield path, entry
+    for name, inner in _inside(entry, path, dialect):
+        yield from _leaves(inner, (*path, name), dialect)
 
 
 def _own_slots(entry: Entry, path: LayerPath, dialect: Dialect) -> Iterator[Slot]:
@@ -142,7 +149,7 @@ def _agree(variable: str, stored: str) -> bool:
 
 
 def _all_present(model: Entry, bound: Mapping[LayerPath, Mapping[str, Place]], dialect: Dialect) -> None:
-    for path, entry in _leaves(model, ()):
+    for path, entry in _leaves(model, (), dialect):
         missing = {slot.variable for slot in _own_slots(entry, path, dialect)} - set(bound.get(path, {}))
         if missing:
             raise BadUpload(f"layer {'/'.join(path)!r} ({class_name(entry)}) lacks its {', '.join(sorted(missing))}.")

@@ -24,7 +24,7 @@ from coppice.keras_layers.padding import (
 )
 from coppice.keras_layers.table import Shapes, keras_layer
 
-_CONVOLUTION = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
+CONVOLUTION = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 _TRANSPOSED = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
 
 
@@ -51,7 +51,7 @@ def _convolution_sizes(layer: KerasLayer, shapes: Shapes) -> dict[str, Any]:
     return sizes
 
 
-def _torch_layout(kernel: Tensor) -> Tensor:
+def torch_layout(kernel: Tensor) -> Tensor:
     """(spatial..., in, out) as (out, in, spatial...)."""
     rank = kernel.dim() - 2
     return kernel.permute(rank + 1, rank, *range(rank))
@@ -60,7 +60,7 @@ def _torch_layout(kernel: Tensor) -> Tensor:
 def _depthwise_weight(kernel: Tensor) -> Tensor:
     """(spatial..., in, multiplier) as (in * multiplier, 1, spatial...)."""
     if kernel.shape[-1] == 1:
-        return _torch_layout(kernel).transpose(0, 1)
+        return torch_layout(kernel).transpose(0, 1)
     # Taken apart and put together: every filter of a channel goes with it, so the multiplier is no axis to cut.
     filters = torch.stack([single.movedim(-1, 0) for single in kernel.unbind(-1)], dim=1)
     return filters.reshape(filters.shape[0] * filters.shape[1], 1, *filters.shape[2:])
@@ -71,7 +71,7 @@ def _convolve(layer: KerasLayer, x: Tensor, weight: Tensor, bias: Tensor | None)
     window = window_of(layer, tuple(weight.shape[2:]))
     padded, padding = split_padding(x, amounts(layer, window, tuple(x.shape[2:])))
     groups = x.shape[1] // weight.shape[1]
-    convolution = _CONVOLUTION[weight.dim() - 2]
+    convolution = CONVOLUTION[weight.dim() - 2]
     return convolution(padded, weight, bias, window.strides, padding, window.dilation, groups)
 
 
@@ -87,7 +87,7 @@ def _convolve(layer: KerasLayer, x: Tensor, weight: Tensor, bias: Tensor | None)
 )
 def convolution(layer: KerasLayer, x: Tensor) -> Tensor:
     """Plain, dilated, strided, causal and grouped convolution."""
-    weight = _torch_layout(layer.array("kernel"))
+    weight = torch_layout(layer.array("kernel"))
     y = _convolve(layer, to_channels_first(layer, x), weight, layer.optional("bias"))
     return activated(layer, to_own_order(layer, y))
 
@@ -116,8 +116,8 @@ def depthwise_convolution(layer: KerasLayer, x: Tensor) -> Tensor:
 def separable_convolution(layer: KerasLayer, x: Tensor) -> Tensor:
     """A depthwise convolution, then a 1x1 one; strides and padding belong to the first."""
     spread = _convolve(layer, to_channels_first(layer, x), _depthwise_weight(layer.array("depthwise_kernel")), None)
-    pointwise = _torch_layout(layer.array("pointwise_kernel"))
-    y = _CONVOLUTION[pointwise.dim() - 2](spread, pointwise, layer.optional("bias"))
+    pointwise = torch_layout(layer.array("pointwise_kernel"))
+    y = CONVOLUTION[pointwise.dim() - 2](spread, pointwise, layer.optional("bias"))
     return activated(layer, to_own_order(layer, y))
 
 
@@ -145,7 +145,7 @@ def transposed_convolution(layer: KerasLayer, x: Tensor) -> Tensor:
     missing = [max(start + length - whole, 0) for start, length, whole in zip(before, lengths, full, strict=True)]
     y = _TRANSPOSED[len(lengths)](
         channels_first,
-        _torch_layout(kernel),
+        torch_layout(kernel),
         layer.optional("bias"),
         window.strides,
         0,

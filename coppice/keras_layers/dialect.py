@@ -30,3 +30,8 @@ class Dialect:
         """The language that the version belongs to; what comes after Keras 3 is read as Keras 3."""
         major = self.keras_version.split(".", 1)[0]
         return Generation(major) if major in ("1", "2") else Generation.KERAS_3
+
+    @property
+    def release(self) -> tuple[int, ...]:
+        """The version's first two numbers, to compare: `2.4.0` is (2, 4), and so is `2.4.0-tf`."""
+        return tuple(int(part) for part in self.keras_version.split(".")[:2] if part.isdigit())

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from coppice.errors import BadUpload, InputSizeInvalid
 from coppice.keras_layers.configuration import (
@@ -22,7 +22,7 @@ from coppice.keras_layers.graph import Ref
 from coppice.keras_layers.layer import KerasLayer
 from coppice.keras_layers.network import KerasNetwork
 from coppice.keras_layers.tree import leaves
-from coppice.records.request import MAX_INPUT_ELEMENTS
+from coppice.records.inputs import MAX_INPUT_ELEMENTS
 
 #: Two samples: enough to see what mixes samples.
 _BATCH = 2
@@ -43,12 +43,19 @@ def example_inputs(network: KerasNetwork, *, seed: int, open_size: int) -> tuple
                 f"{MAX_INPUT_ELEMENTS:,}.",
                 field=ref.layer,
             )
-        indices = min(_vocabularies(network, ref), default=None)
+        indices = min(_vocabularies(network, ref), default=_few_if_whole(network, ref))
         if indices is None:
             inputs.append(torch.rand((_BATCH, *shape), generator=generator, dtype=floating))
         else:
             inputs.append(torch.randint(0, indices, (_BATCH, *shape), generator=generator))
     return tuple(inputs)
+
+
+def _few_if_whole(network: KerasNetwork, ref: Ref) -> int | None:
+    """How many numbers to draw from for an input of whole numbers that no embedding looks up: 0 and 1 suit all."""
+    entry = dict(named_entries(network.entry)).get(ref.layer)
+    kind = entry["config"].get("dtype") if entry is not None else None
+    return 2 if isinstance(kind, str) and kind.startswith(("int", "uint", "bool")) else None
 
 
 def _declared(network: KerasNetwork, ref: Ref) -> list[int | None]:
@@ -82,14 +89,35 @@ def _shape_of(entry: Entry) -> list[int | None] | None:
     return stated if isinstance(stated, list) and class_name(entry) != "InputLayer" else None
 
 
+#: Layers after which an index is still that index.
+_KEEP_INDICES = frozenset({"Flatten", "GetItem", "InputLayer", "Permute", "RepeatVector", "Reshape", "SlicingOpLambda"})
+
+
 def _vocabularies(network: KerasNetwork, ref: Ref) -> Iterator[int]:
-    """How many rows the embeddings have that look the input up."""
+    """How many rows the embeddings have that look the tensor up."""
     for call in network.graph.calls:
-        if ref not in leaves([call.arguments, call.named], Ref):
+        given = leaves([call.arguments, call.named], Ref)
+        if ref not in given:
             continue
         layer = network.layer(call.layer)
-        if isinstance(layer, KerasLayer) and layer.class_name == "Embedding":
-            yield layer.array("embeddings").shape[0]
-        elif isinstance(layer, KerasNetwork):
-            for inner in layer.graph.inputs[:1]:
-                yield from _vocabularies(layer, inner)
+        yield from _rows(layer, given.index(ref))
+        if isinstance(layer, KerasLayer) and layer.class_name in _KEEP_INDICES:
+            yield from _vocabularies(network, Ref(call.layer, call.node, 0))
+
+
+def _rows(layer: nn.Module, position: int) -> Iterator[int]:
+    """The rows that a layer, or one inside it, has to offer to its input at that position."""
+    if isinstance(layer, KerasNetwork):
+        for inner in layer.graph.inputs[position : position + 1]:
+            yield from _vocabularies(layer, inner)
+    elif isinstance(layer, KerasLayer) and layer.class_name in _ROWS:
+        yield _ROWS[layer.class_name](layer)
+    elif isinstance(layer, KerasLayer):
+        for part in layer.children():
+            yield from _rows(part, position)
+
+
+_ROWS: dict[str, Callable[[KerasLayer], int]] = {
+    "Embedding": lambda layer: layer.array("embeddings").shape[0],
+    "CategoryEncoding": lambda layer: int(layer.config.get("num_tokens") or layer.config.get("max_tokens") or 2),
+}

@@ -9,7 +9,9 @@ from torch import Tensor, nn
 
 from coppice.keras_layers.configuration import Config, Entry, class_name
 from coppice.keras_layers.dialect import Dialect
+from coppice.keras_layers.masks import masked
 from coppice.keras_layers.table import LayerClass, Shapes
+from coppice.keras_layers.tree import replaced
 
 
 class KerasLayer(nn.Module):
@@ -18,7 +20,16 @@ class KerasLayer(nn.Module):
     It holds no size of its own: what can change with a cut is read from the tensors at every call.
     """
 
-    def __init__(self, *, name: str, entry: Entry, row: LayerClass, arrays: Mapping[str, Tensor], dialect: Dialect):
+    def __init__(
+        self,
+        *,
+        name: str,
+        entry: Entry,
+        row: LayerClass,
+        arrays: Mapping[str, Tensor],
+        dialect: Dialect,
+        parts: Mapping[str, nn.Module] | None = None,
+    ) -> None:
         super().__init__()
         self.layer_name = name
         self.class_name = class_name(entry)
@@ -33,6 +44,8 @@ class KerasLayer(nn.Module):
             # Keras counts every array as a parameter, moving statistics as the ones that are not trained.
             trainable = tensor.is_floating_point() and variable not in row.statistics and not self.inference_only
             self.register_parameter(variable, nn.Parameter(tensor, requires_grad=trainable))
+        for part, module in (parts or {}).items():
+            self.add_module(part, module)
 
     @property
     def config(self) -> Config:
@@ -56,10 +69,34 @@ class KerasLayer(nn.Module):
         super().train(mode and not self.inference_only)
         return self
 
-    def forward(self, inputs: Any, *extra: Any, **named: Any) -> Tensor:
-        """Call the layer as Keras would: `inputs` is a tensor or a list of tensors."""
-        return self.row.call(self, inputs, *extra, **named)
+    def forward(self, inputs: Any, *extra: Any, mask: Any = None, **named: Any) -> Any:
+        """Call the layer as Keras would: `inputs` is a tensor or a list of tensors, `mask` one stated in the wiring."""
+        given = _with_mask(inputs, mask)
+        result = self.row.call(self, given, *extra, **named)
+        if self.row.masks is None:
+            return result
+        found = self.row.masks(self, given)
+        if isinstance(result, Tensor):
+            return masked(result, found)
+        # Of several results, states have no steps that a mask could speak of.
+        return replaced(result, Tensor, lambda x: masked(x, found if found is not None and x.dim() > 2 else None))
+
+    def resized(self) -> None:
+        """Nothing by itself: the network brings the configurations of all its layers up to date together."""
+
+    def part(self, name: str) -> nn.Module:
+        """The layer or model inside that goes by this name."""
+        return self.get_submodule(name)
 
     def extra_repr(self) -> str:
         """The class, for printing."""
         return self.class_name
+
+
+def _with_mask(inputs: Any, mask: Any) -> Any:
+    """The inputs with the masks that the wiring states for them; what it doesn't state stays."""
+    if isinstance(mask, Tensor) and isinstance(inputs, Tensor):
+        return masked(inputs, mask)
+    if isinstance(mask, list | tuple) and isinstance(inputs, list | tuple):
+        return [_with_mask(one, own) for one, own in zip(inputs, mask, strict=False)]
+    return inputs

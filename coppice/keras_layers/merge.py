@@ -12,6 +12,7 @@ from torch import Tensor
 
 from coppice.keras_layers.configuration import plain
 from coppice.keras_layers.layer import KerasLayer
+from coppice.keras_layers.masks import agreed, side_by_side
 from coppice.keras_layers.table import keras_layer
 
 Pair = Callable[[Tensor, Tensor], Tensor]
@@ -39,16 +40,16 @@ _PAIRS: dict[str, Pair] = {
 }
 
 for _name, _pair in _PAIRS.items():
-    keras_layer(_name)(_merged(_pair))
+    keras_layer(_name, masks=agreed)(_merged(_pair))
 
 
-@keras_layer("Average")
+@keras_layer("Average", masks=agreed)
 def average(_layer: KerasLayer, inputs: Sequence[Tensor]) -> Tensor:
     """The mean of the inputs."""
     return reduce(torch.add, _aligned(inputs)) / len(inputs)
 
 
-@keras_layer("Concatenate")
+@keras_layer("Concatenate", masks=side_by_side)
 def concatenate(layer: KerasLayer, inputs: Sequence[Tensor]) -> Tensor:
     """Inputs side by side."""
     return torch.cat(list(inputs), dim=int(layer.config.get("axis", -1)))

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from coppice.keras_layers.activation import unknown_activation
+from coppice.keras_layers.activation import unknown_activations
 from coppice.keras_layers.barrier import Barrier
 from coppice.keras_layers.binding import LayerPath, Place, Shelf, bind
 from coppice.keras_layers.configuration import Entry, class_name, is_model, named_entries
@@ -23,7 +23,7 @@ from coppice.keras_layers.dialect import Dialect
 from coppice.keras_layers.graph import Graph, Ref, read_graph
 from coppice.keras_layers.layer import KerasLayer
 from coppice.keras_layers.resizing import bring_up_to_date
-from coppice.keras_layers.rows import row_of
+from coppice.keras_layers.rows import parts_of, row_of
 from coppice.keras_layers.tree import replaced, tensors_in
 
 
@@ -38,12 +38,13 @@ class PassedOver:
 class KerasNetwork(nn.Module):
     """A Sequential or functional model, or one nested in another."""
 
-    def __init__(self, *, entry: Entry, graph: Graph, layers: Mapping[str, nn.Module], name: str = "") -> None:
+    def __init__(self, *, entry: Entry, dialect: Dialect, layers: Mapping[str, nn.Module], name: str = "") -> None:
         super().__init__()
+        self.dialect = dialect
         self.layer_name = name
         self.class_name = class_name(entry)
         self.entry = entry
-        self.graph = graph
+        self.graph: Graph = read_graph(entry, dialect)
         self.inference_only = False
         #: What the inputs of this very configuration were when it was built, batch included.
         self.example_shapes: tuple[tuple[int, ...], ...] = ()
@@ -70,7 +71,7 @@ class KerasNetwork(nn.Module):
         super().train(mode and not self.inference_only)
         return self
 
-    def forward(self, *inputs: Any) -> Any:
+    def forward(self, *inputs: Any, mask: Any = None) -> Any:  # noqa: ARG002  # masks ride on the tensors
         """The outputs in the structure of the user's model: a tensor, a list or a dict of them."""
         values: dict[Ref, Tensor] = dict(zip(self.graph.inputs, self._in_order(inputs), strict=True))
         for call in self.graph.calls:
@@ -93,6 +94,10 @@ class KerasNetwork(nn.Module):
         """Bring the configuration into agreement with the sliced tensors (see `resizing.py`)."""
         bring_up_to_date(self)
 
+    def rewired(self) -> None:
+        """Read the wiring anew from the configuration, of which numbers beside tensors have changed."""
+        self.graph = read_graph(self.entry, self.dialect)
+
     @property
     def passed_over(self) -> tuple[PassedOver, ...]:
         """What is not computed, nested models included."""
@@ -103,14 +108,13 @@ class KerasNetwork(nn.Module):
             if isinstance(module, Barrier):
                 yield PassedOver(layer=module.layer_name, kind=module.class_name)
             elif isinstance(module, KerasLayer):
-                function = unknown_activation(module.config, module.dialect)
-                if function is not None:
+                for function in unknown_activations(module.config, module.dialect):
                     yield PassedOver(layer=module.layer_name, kind=f"activation {function}")
 
 
 def _without_mode(named: Mapping[str, Any]) -> dict[str, Any]:
-    """Keywords without those that say how to run and not what: `training` is settled when the network is built."""
-    return {key: value for key, value in named.items() if key not in ("training", "mask")}
+    """Keywords without the one that says how to run and not what: `training` is settled when the network is built."""
+    return {key: value for key, value in named.items() if key != "training"}
 
 
 def build(model: Entry, shelf: Shelf, dialect: Dialect) -> tuple[KerasNetwork, dict[str, Place]]:
@@ -128,23 +132,28 @@ def _network(
     for name, inner in named_entries(entry):
         if class_name(inner) == "InputLayer":
             continue
-        inner_path = (*path, name)
-        if is_model(inner):
-            layers[name] = _network(inner, bound, shelf, dialect, path=inner_path)
-        else:
-            layers[name] = _leaf(inner, bound.get(inner_path, {}), shelf, dialect, name=name)
-    graph = read_graph(entry, dialect)
-    for name in _called_for_inference(graph):
+        layers[name] = _module(inner, bound, shelf, dialect, path=(*path, name))
+    network = KerasNetwork(entry=entry, dialect=dialect, layers=layers, name=path[-1] if path else "")
+    for name in _called_for_inference(network.graph):
         layers[name].inference_only = True  # type: ignore[assignment]  # a bool attribute of both our module classes
-    return KerasNetwork(entry=entry, graph=graph, layers=layers, name=path[-1] if path else "")
+    return network
 
 
-def _leaf(entry: Entry, places: Mapping[str, Place], shelf: Shelf, dialect: Dialect, *, name: str) -> nn.Module:
-    arrays = {variable: _tensor(shelf[path][position][1]) for variable, (path, position) in places.items()}
-    row = row_of(entry, name)
+def _module(
+    entry: Entry, bound: Mapping[LayerPath, Mapping[str, Place]], shelf: Shelf, dialect: Dialect, *, path: LayerPath
+) -> nn.Module:
+    if is_model(entry):
+        return _network(entry, bound, shelf, dialect, path=path)
+    places = bound.get(path, {})
+    arrays = {variable: _tensor(shelf[owner][position][1]) for variable, (owner, position) in places.items()}
+    row = row_of(entry, path[-1])
     if row is None:
-        return Barrier(name=name, entry=entry, arrays=arrays)
-    return KerasLayer(name=name, entry=entry, row=row, arrays=arrays, dialect=dialect)
+        return Barrier(name=path[-1], entry=entry, arrays=arrays)
+    parts = {
+        part.name: _module(part.entry, bound, shelf, dialect, path=(*path, part.name))
+        for part in parts_of(entry, path[-1], dialect)
+    }
+    return KerasLayer(name=path[-1], entry=entry, row=row, arrays=arrays, dialect=dialect, parts=parts)
 
 
 def _tensor(array: NDArray[Any]) -> Tensor:
@@ -163,12 +172,14 @@ def _called_for_inference(graph: Graph) -> set[str]:
 
 
 def _origins(
-    network: KerasNetwork, bound: Mapping[LayerPath, Mapping[str, Place]], path: LayerPath, prefix: str
+    module: nn.Module, bound: Mapping[LayerPath, Mapping[str, Place]], path: LayerPath, prefix: str
 ) -> Iterator[tuple[str, Place]]:
-    for name, submodule in network.submodule_names.items():
-        layer = network.layer(name)
-        if isinstance(layer, KerasNetwork):
-            yield from _origins(layer, bound, (*path, name), f"{prefix}{submodule}.")
-        else:
-            for variable, place in bound.get((*path, name), {}).items():
-                yield f"{prefix}{submodule}.{variable}", place
+    for variable, place in bound.get(path, {}).items():
+        yield f"{prefix}{variable}", place
+    names = (
+        module.submodule_names
+        if isinstance(module, KerasNetwork)
+        else {name: name for name, _ in module.named_children()}
+    )
+    for name, submodule in names.items():
+        yield from _origins(module.get_submodule(submodule), bound, (*path, name), f"{prefix}{submodule}.")

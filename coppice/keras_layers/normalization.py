@@ -13,6 +13,7 @@ from coppice.errors import UnsupportedLayer
 from coppice.keras_layers.configuration import plain
 from coppice.keras_layers.dialect import Dialect, Generation
 from coppice.keras_layers.layer import KerasLayer
+from coppice.keras_layers.masks import passed, passed_since_keras_3
 from coppice.keras_layers.table import keras_layer
 
 #: Keras' `backend.epsilon()`, the floor of a standard deviation that it divides by.
@@ -42,6 +43,7 @@ def _axes(layer: KerasLayer, default: int = -1) -> list[int]:
     "SyncBatchNormalization",
     variables=_batch_variables,
     statistics=("moving_mean", "moving_variance"),
+    masks=passed,
 )
 def batch_normalization(layer: KerasLayer, x: Tensor) -> Tensor:
     """Moving statistics in inference, the batch's own in training. Keras' momentum is 1 minus torch's."""
@@ -59,7 +61,7 @@ def batch_normalization(layer: KerasLayer, x: Tensor) -> Tensor:
     return y.movedim(1, axis)
 
 
-@keras_layer("LayerNormalization", variables=_scale_and_shift)
+@keras_layer("LayerNormalization", variables=_scale_and_shift, masks=passed)
 def layer_normalization(layer: KerasLayer, x: Tensor) -> Tensor:
     """Mean and variance over the last axes of every sample."""
     axes = sorted(axis % x.dim() for axis in _axes(layer))
@@ -73,7 +75,7 @@ def layer_normalization(layer: KerasLayer, x: Tensor) -> Tensor:
     return F.layer_norm(x, shape, layer.optional("gamma"), layer.optional("beta"), epsilon)
 
 
-@keras_layer("GroupNormalization", variables=_scale_and_shift)
+@keras_layer("GroupNormalization", variables=_scale_and_shift, masks=passed)
 def group_normalization(layer: KerasLayer, x: Tensor) -> Tensor:
     """Mean and variance over groups of channels; -1 means one channel a group."""
     (axis,) = _axes(layer)
@@ -89,7 +91,12 @@ def _adapted_variables(config: Mapping[str, Any], _dialect: Dialect) -> tuple[st
     return () if config.get("mean") is not None else ("mean", "variance", "count")
 
 
-@keras_layer("Normalization", variables=_adapted_variables, statistics=("mean", "variance", "count"))
+@keras_layer(
+    "Normalization",
+    variables=_adapted_variables,
+    statistics=("mean", "variance", "count"),
+    masks=passed_since_keras_3,
+)
 def adapted_normalization(layer: KerasLayer, x: Tensor) -> Tensor:
     """Statistics of the training set, adapted once, or written in the configuration."""
     mean, variance = _statistic(layer, "mean", x), _statistic(layer, "variance", x)
@@ -110,7 +117,7 @@ def _statistic(layer: KerasLayer, name: str, x: Tensor) -> Tensor:
     return value.reshape([x.shape[one] if one in kept else 1 for one in range(x.dim())])
 
 
-@keras_layer("Rescaling")
+@keras_layer("Rescaling", masks=passed_since_keras_3)
 def rescaling(layer: KerasLayer, x: Tensor) -> Tensor:
     """x * scale + offset; either may be a list along the last axis."""
     scale, offset = plain(layer.config.get("scale", 1.0)), plain(layer.config.get("offset", 0.0))
@@ -123,7 +130,7 @@ def _constant(value: Any, x: Tensor) -> Tensor | float:
     return torch.tensor(value, dtype=x.dtype, device=x.device) if isinstance(value, list) else float(value)
 
 
-@keras_layer("UnitNormalization")
+@keras_layer("UnitNormalization", masks=passed)
 def unit_normalization(layer: KerasLayer, x: Tensor) -> Tensor:
     """Vectors of length 1 along the axes."""
     squares = (x * x).sum(dim=_axes(layer), keepdim=True)

@@ -1,177 +1,31 @@
-"""Arithmetic between layers: `x + y`, `tf.nn.relu(x)`, slices. Three dialects write it as a layer of the graph.
+"""Arithmetic between layers: `x + y`, `tf.nn.relu(x)`, slices, reshapes. Three dialects write it as a layer.
 
 TensorFlow 2.3 stores the graph node (`TensorFlowOpLayer`), later ones the function's name (`TFOpLambda`), Keras 3 an
-operation that has the *class name of a layer* and is told apart by its module. All three end in one table.
+operation that has the *class name of a layer* and is told apart by its module. All three end in `meanings.py`.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from coppice.errors import UnsupportedLayer
-from coppice.keras_layers.configuration import Entry, class_name, plain
+from coppice.keras_layers.configuration import Config, Entry, class_name, plain, rewrapped
+from coppice.keras_layers.graph_nodes import NODES
 from coppice.keras_layers.layer import KerasLayer
-from coppice.keras_layers.table import LayerClass, keras_layer
-
-#: Function of `(arguments, keywords)`, which hold tensors and numbers as the user's call did.
-Operation = Callable[..., Any]
-
-
-def _divide(x: Any, y: Any) -> Any:
-    return x / y
-
-
-def _maximum(x: Any, y: Any) -> Tensor:
-    return torch.clamp(x, min=float(y)) if not isinstance(y, Tensor) else torch.maximum(x, y)
-
-
-def _minimum(x: Any, y: Any) -> Tensor:
-    return torch.clamp(x, max=float(y)) if not isinstance(y, Tensor) else torch.minimum(x, y)
-
-
-def _concatenate(xs: list[Tensor], axis: int = -1) -> Tensor:
-    return torch.cat(xs, dim=int(axis))
-
-
-def _mean(x: Tensor, axis: Any = None, keepdims: bool = False) -> Tensor:
-    axes = plain(axis)
-    return x.mean(dim=tuple(axes) if isinstance(axes, list) else axes, keepdim=bool(keepdims))
-
-
-def _softmax(x: Tensor, axis: int = -1) -> Tensor:
-    return torch.softmax(x, dim=int(axis))
-
-
-def _reshape(x: Tensor, shape: Any) -> Tensor:
-    # Only what keeps the batch and leaves the rest to be computed can survive a cut.
-    return x.reshape([x.shape[0] if size is None else int(size) for size in plain(shape)])
-
-
-#: One name per meaning; the tables below say how each dialect spells it.
-_MEANINGS: dict[str, Operation] = {
-    "add": lambda x, y: x + y,
-    "subtract": lambda x, y: x - y,
-    "multiply": lambda x, y: x * y,
-    "divide": _divide,
-    "maximum": _maximum,
-    "minimum": _minimum,
-    "concatenate": _concatenate,
-    "mean": _mean,
-    "negative": lambda x: -x,
-    "absolute": torch.abs,
-    "square": torch.square,
-    "sqrt": torch.sqrt,
-    "exp": torch.exp,
-    "relu": torch.relu,
-    "relu6": F.relu6,
-    "sigmoid": torch.sigmoid,
-    "tanh": torch.tanh,
-    "silu": F.silu,
-    "gelu": F.gelu,
-    "elu": F.elu,
-    "softplus": F.softplus,
-    "softmax": _softmax,
-    "hard_sigmoid": F.hardsigmoid,  # as an operation it exists in Keras 3 only
-    "hard_silu": F.hardswish,
-    "reshape": _reshape,
-    "identity": lambda x: x,
-}
-
-_TENSORFLOW_FUNCTIONS: dict[str, str] = {
-    "__operators__.add": "add",
-    "math.add": "add",
-    "add": "add",
-    "math.subtract": "subtract",
-    "subtract": "subtract",
-    "math.multiply": "multiply",
-    "multiply": "multiply",
-    "math.divide": "divide",
-    "math.truediv": "divide",
-    "truediv": "divide",
-    "math.maximum": "maximum",
-    "math.minimum": "minimum",
-    "concat": "concatenate",
-    "math.reduce_mean": "mean",
-    "math.negative": "negative",
-    "math.abs": "absolute",
-    "math.square": "square",
-    "math.sqrt": "sqrt",
-    "math.exp": "exp",
-    "nn.relu": "relu",
-    "nn.relu6": "relu6",
-    "nn.sigmoid": "sigmoid",
-    "math.sigmoid": "sigmoid",
-    "math.tanh": "tanh",
-    "nn.silu": "silu",
-    "nn.swish": "silu",
-    "nn.gelu": "gelu",
-    "nn.elu": "elu",
-    "nn.softplus": "softplus",
-    "nn.softmax": "softmax",
-    "reshape": "reshape",
-    "identity": "identity",
-}
-
-_GRAPH_NODES: dict[str, str] = {
-    "Add": "add",
-    "AddV2": "add",
-    "BiasAdd": "add",
-    "Sub": "subtract",
-    "Mul": "multiply",
-    "RealDiv": "divide",
-    "Maximum": "maximum",
-    "Minimum": "minimum",
-    "Neg": "negative",
-    "Abs": "absolute",
-    "Square": "square",
-    "Sqrt": "sqrt",
-    "Exp": "exp",
-    "Relu": "relu",
-    "Relu6": "relu6",
-    "Sigmoid": "sigmoid",
-    "Tanh": "tanh",
-    "Elu": "elu",
-    "Softplus": "softplus",
-    "Softmax": "softmax",
-    "Identity": "identity",
-}
-
-_KERAS_3_OPERATIONS: dict[str, str] = {
-    "Add": "add",
-    "Subtract": "subtract",
-    "Multiply": "multiply",
-    "Divide": "divide",
-    "TrueDivide": "divide",
-    "Maximum": "maximum",
-    "Minimum": "minimum",
-    "Concatenate": "concatenate",
-    "Mean": "mean",
-    "Negative": "negative",
-    "Absolute": "absolute",
-    "Square": "square",
-    "Sqrt": "sqrt",
-    "Exp": "exp",
-    "Relu": "relu",
-    "Relu6": "relu6",
-    "Sigmoid": "sigmoid",
-    "Tanh": "tanh",
-    "Silu": "silu",
-    "Gelu": "gelu",
-    "Elu": "elu",
-    "Softplus": "softplus",
-    "Softmax": "softmax",
-    "HardSigmoid": "hard_sigmoid",
-    "HardSilu": "hard_silu",
-}
-
-#: Arguments that only name the node or ask for a type.
-_IGNORED = frozenset({"name", "training", "mask", "dtype"})
+from coppice.keras_layers.meanings import MEANINGS
+from coppice.keras_layers.reshape import followed_with_batch
+from coppice.keras_layers.spellings import (
+    ARGUMENTS,
+    ARGUMENTS_OF,
+    IGNORED,
+    KERAS_3_OPERATIONS,
+    TENSORFLOW_FUNCTIONS,
+)
+from coppice.keras_layers.table import LayerClass, Shapes, keras_layer
 
 
 def is_operation(entry: Entry) -> bool:
@@ -189,42 +43,28 @@ def is_operation(entry: Entry) -> bool:
 
 def operation_row(entry: Entry) -> LayerClass | None:
     """The row of a Keras 3 operation, None where it isn't known."""
-    meaning = _KERAS_3_OPERATIONS.get(class_name(entry))
-    return None if meaning is None else LayerClass(call=_keras_3_operation)
+    meaning = KERAS_3_OPERATIONS.get(class_name(entry))
+    if meaning is None:
+        return None
+    return LayerClass(call=_keras_3_operation, sizes=_keras_3_sizes)
 
 
 def is_known_function(entry: Entry) -> bool:
     """Whether a TFOpLambda or TensorFlowOpLayer does something that is in the table."""
     config = entry["config"]
     if class_name(entry) == "TFOpLambda":
-        return config.get("function") in _TENSORFLOW_FUNCTIONS
-    return _node_of(config).get("op") in _GRAPH_NODES
+        return config.get("function") in TENSORFLOW_FUNCTIONS
+    return _node_of(config).get("op") in NODES
 
 
 def _keras_3_operation(layer: KerasLayer, *arguments: Any, **named: Any) -> Any:
-    meaning = _KERAS_3_OPERATIONS[layer.class_name]
-    stated: dict[str, Any] = {key: layer.config[key] for key in ("axis", "keepdims") if key in layer.config}
-    return _computed(layer, meaning, arguments, {**stated, **named})
+    return _computed(layer, KERAS_3_OPERATIONS[layer.class_name], arguments, {**layer.config, **named})
 
 
 @keras_layer("TFOpLambda")
 def function_layer(layer: KerasLayer, *arguments: Any, **named: Any) -> Any:
     """A TensorFlow function by its public name, from TensorFlow 2.4."""
-    return _computed(layer, _TENSORFLOW_FUNCTIONS[layer.config["function"]], arguments, named)
-
-
-@keras_layer("TensorFlowOpLayer")
-def graph_node_layer(layer: KerasLayer, inputs: Any) -> Any:
-    """A node of TensorFlow 2.3's graph; its constant operands stand beside it, by position."""
-    tensors = list(inputs) if isinstance(inputs, list) else [inputs]
-    for position, constant in sorted(_constants(layer), key=lambda item: item[0]):
-        tensors.insert(position, torch.as_tensor(constant, dtype=tensors[0].dtype, device=tensors[0].device))
-    return _computed(layer, _GRAPH_NODES[_node_of(layer.config)["op"]], tuple(tensors), {})
-
-
-def _constants(layer: KerasLayer) -> list[tuple[int, Any]]:
-    constants = layer.config.get("constants") or {}
-    return [(int(position), plain(value)) for position, value in constants.items()]
+    return _computed(layer, TENSORFLOW_FUNCTIONS[layer.config["function"]], arguments, named)
 
 
 def _node_of(config: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -233,24 +73,89 @@ def _node_of(config: Mapping[str, Any]) -> Mapping[str, Any]:
     return decoded if isinstance(decoded, Mapping) else {}
 
 
-def _computed(layer: KerasLayer, meaning: str, arguments: tuple[Any, ...], named: Mapping[str, Any]) -> Any:
-    keywords = {key: value for key, value in named.items() if key not in _IGNORED and value is not None}
+def _node_sizes(layer: KerasLayer, shapes: Shapes) -> Config:
+    """The target of a Reshape node stands among its constants."""
+    constants = layer.config.get("constants") or {}
+    if _node_of(layer.config).get("op") != "Reshape" or "1" not in constants or not layer.built_shapes:
+        return {}
+    target = _followed(plain(constants["1"]), layer.built_shapes[0], shapes[0])
+    return {"constants": {**constants, "1": rewrapped(constants["1"], target)}}
+
+
+@keras_layer("TensorFlowOpLayer", sizes=_node_sizes)
+def graph_node_layer(layer: KerasLayer, inputs: Any) -> Any:
+    """A node of TensorFlow 2.3's graph; its constant operands stand beside it, by position."""
+    operands = list(inputs) if isinstance(inputs, list) else [inputs]
+    for position, constant in sorted(
+        (int(position), plain(value)) for position, value in (layer.config.get("constants") or {}).items()
+    ):
+        operands.insert(position, constant)
+    node = _node_of(layer.config)
+    if node["op"] == "Reshape" and layer.built_shapes:
+        operands[1] = _followed(operands[1], layer.built_shapes[0], tuple(operands[0].shape))
     try:
-        return _MEANINGS[meaning](*arguments, **_renamed(keywords))
-    except TypeError as e:
-        raise UnsupportedLayer(
-            f"layer {layer.layer_name!r} ({layer.class_name}) calls {meaning} with arguments that Coppice doesn't "
-            f"know: {', '.join(keywords) or 'none by name'}.",
-            field=layer.layer_name,
-        ) from e
+        return NODES[node["op"]](operands, node.get("attr") or {})
+    except (TypeError, KeyError) as e:
+        raise _unknown_arguments(layer, node["op"], [str(e)]) from e
 
 
-#: TensorFlow's and Keras' names for the same argument.
-_ARGUMENT_NAMES = {"x2": "y", "x1": "x", "features": "x", "logits": "x", "input_tensor": "x", "tensor": "x"}
+def _computed(layer: KerasLayer, meaning: str, arguments: Sequence[Any], named: Mapping[str, Any]) -> Any:
+    ignored = IGNORED - {"dtype"} if meaning == "cast" else IGNORED
+    spelled = {**ARGUMENTS, **ARGUMENTS_OF.get(meaning, {})}
+    keywords = {
+        spelled.get(key, key): value for key, value in named.items() if key not in ignored and value is not None
+    }
+    try:
+        if meaning == "reshape":
+            return _reshaped(layer, *arguments, **keywords)
+        return MEANINGS[meaning](*arguments, **keywords)
+    except (TypeError, KeyError) as e:
+        raise _unknown_arguments(layer, meaning, list(keywords)) from e
 
 
-def _renamed(keywords: Mapping[str, Any]) -> dict[str, Any]:
-    return {_ARGUMENT_NAMES.get(key, key): value for key, value in keywords.items()}
+def _unknown_arguments(layer: KerasLayer, meaning: str, keywords: Sequence[str]) -> UnsupportedLayer:
+    return UnsupportedLayer(
+        f"layer {layer.layer_name!r} ({layer.class_name}) calls {meaning} with arguments that Coppice doesn't "
+        f"know: {', '.join(keywords) or 'none by name'}.",
+        field=layer.layer_name,
+    )
+
+
+def _reshaped(layer: KerasLayer, x: Tensor, shape: Any) -> Tensor:
+    """A reshape whose numbers follow the input, from what it was when the numbers were written."""
+    stated = shape.tolist() if isinstance(shape, Tensor) else [_number(size) for size in plain(shape)]
+    was = layer.built_shapes
+    return x.reshape(_followed(stated, was[0], tuple(x.shape)) if was else [-1 if s is None else s for s in stated])
+
+
+def _number(size: Any) -> int | None:
+    return None if size is None else int(size)
+
+
+def _followed(target: Sequence[Any], was: tuple[int, ...], now: tuple[int, ...]) -> list[int]:
+    return list(followed_with_batch(tuple(-1 if size is None else int(size) for size in target), was, now))
+
+
+def _keras_3_sizes(layer: KerasLayer, shapes: Shapes) -> Config:
+    """The target of a reshape, which Keras 3 keeps in the operation's configuration."""
+    stated = plain(layer.config.get("newshape"))
+    if layer.class_name != "Reshape" or not isinstance(stated, list) or not layer.built_shapes:
+        return {}
+    target = _followed(stated, layer.built_shapes[0], shapes[0])
+    kept_open = [old if old in (None, -1) else new for old, new in zip(stated, target, strict=True)]
+    return {"newshape": rewrapped(layer.config["newshape"], kept_open)}
+
+
+def edit_wired_sizes(layer: KerasLayer, shapes: Shapes) -> None:
+    """Bring the numbers of a TFOpLambda reshape up to date, which stand in the wiring, beside its input."""
+    if TENSORFLOW_FUNCTIONS.get(str(layer.config.get("function"))) != "reshape" or not layer.built_shapes:
+        return
+    for call in layer.entry.get("inbound_nodes") or []:
+        keywords = call[-1] if isinstance(call, list) and call and isinstance(call[-1], dict) else {}
+        stated = plain(keywords.get("shape"))
+        if isinstance(stated, list) and all(isinstance(size, int) for size in stated):
+            target = _followed(stated, layer.built_shapes[0], shapes[0])
+            keywords["shape"] = [was if was == -1 else new for was, new in zip(stated, target, strict=True)]
 
 
 @keras_layer("SlicingOpLambda", "GetItem")
@@ -273,6 +178,8 @@ def _index(layer: KerasLayer, part: Any) -> Any:
             return slice(bounds["start"], bounds["stop"], bounds["step"])
         if kind == "slice" or kind == "__slice__":
             return slice(*part.get("config", {}).get("args", ()))
+    if isinstance(part, Tensor):
+        return int(part)
     if part is None or isinstance(part, int):
         return part
     raise UnsupportedLayer(f"layer {layer.layer_name!r} takes a slice that Coppice can't read: {part!r}.")

@@ -59,6 +59,11 @@ def amounts(layer: KerasLayer, window: Window, spatial: tuple[int, ...]) -> list
         return [(extent - 1, 0) for extent in window.extent]
     if padding != "same":
         raise UnsupportedLayer(f"layer {layer.layer_name!r}: padding={padding!r} is none of valid, same, causal.")
+    return same_amounts(window, spatial)
+
+
+def same_amounts(window: Window, spatial: tuple[int, ...]) -> list[tuple[int, int]]:
+    """What keeps ceil(size / stride) windows on each axis."""
     totals = [
         max((-(-size // stride) - 1) * stride + extent - size, 0)
         for size, stride, extent in zip(spatial, window.strides, window.extent, strict=True)

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from coppice.keras_layers.configuration import whole
 from coppice.keras_layers.layer import KerasLayer
+from coppice.keras_layers.masks import mask_of
 from coppice.keras_layers.padding import (
     Window,
     amounts,
@@ -63,11 +64,20 @@ def _spatial_axes(layer: KerasLayer, x: Tensor) -> tuple[int, ...]:
     return tuple(range(2, x.dim())) if is_channels_first(layer) else tuple(range(1, x.dim() - 1))
 
 
+@keras_layer("GlobalAveragePooling1D", "GlobalAvgPool1D")
+def average_over_time(layer: KerasLayer, x: Tensor) -> Tensor:
+    """The mean over all steps, of a masked sequence over its real ones."""
+    mask = mask_of(x)
+    (steps,), keepdims = _spatial_axes(layer, x), bool(layer.config.get("keepdims", False))
+    if mask is None:
+        return x.mean(dim=steps, keepdim=keepdims)
+    real = mask.to(x.dtype).unsqueeze(1 if is_channels_first(layer) else 2)
+    return (x * real).sum(dim=steps, keepdim=keepdims) / real.sum(dim=steps, keepdim=keepdims)
+
+
 @keras_layer(
-    "GlobalAveragePooling1D",
     "GlobalAveragePooling2D",
     "GlobalAveragePooling3D",
-    "GlobalAvgPool1D",
     "GlobalAvgPool2D",
     "GlobalAvgPool3D",
 )

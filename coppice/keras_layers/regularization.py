@@ -11,23 +11,28 @@ from torch import Tensor
 
 from coppice.keras_layers.configuration import plain
 from coppice.keras_layers.layer import KerasLayer
+from coppice.keras_layers.masks import passed
 from coppice.keras_layers.padding import is_channels_first
 from coppice.keras_layers.table import keras_layer
 
 
-@keras_layer("ActivityRegularization", "InputLayer")
+@keras_layer("ActivityRegularization", "InputLayer", "Identity", masks=passed)
 def identity(_layer: KerasLayer, x: Tensor) -> Tensor:
     """Nothing: a term of the loss, or a name for an input."""
     return x
 
 
-@keras_layer("Masking")
+def _real_steps(layer: KerasLayer, x: Tensor) -> Tensor:
+    return (x != float(layer.config.get("mask_value", 0.0))).any(dim=-1)
+
+
+@keras_layer("Masking", masks=_real_steps)
 def masking(layer: KerasLayer, x: Tensor) -> Tensor:
-    """Steps that hold only the mask's value become zero; the mask itself concerns recurrent layers alone."""
-    return x * (x != float(layer.config.get("mask_value", 0.0))).any(dim=-1, keepdim=True).to(x.dtype)
+    """Steps that hold only the mask's value become zero and are masked."""
+    return x * _real_steps(layer, x).unsqueeze(-1).to(x.dtype)
 
 
-@keras_layer("Dropout")
+@keras_layer("Dropout", masks=passed)
 def dropout(layer: KerasLayer, x: Tensor) -> Tensor:
     """Zeros at random; `noise_shape` names the axes along which one draw serves all."""
     if not layer.training:
@@ -39,7 +44,7 @@ def dropout(layer: KerasLayer, x: Tensor) -> Tensor:
     return _masked(layer, x, shape)
 
 
-@keras_layer("SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D")
+@keras_layer("SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D", masks=passed)
 def spatial_dropout(layer: KerasLayer, x: Tensor) -> Tensor:
     """Whole channels dropped."""
     if not layer.training:
@@ -49,13 +54,13 @@ def spatial_dropout(layer: KerasLayer, x: Tensor) -> Tensor:
     return _masked(layer, x, shape)
 
 
-@keras_layer("AlphaDropout")
+@keras_layer("AlphaDropout", masks=passed)
 def alpha_dropout(layer: KerasLayer, x: Tensor) -> Tensor:
     """Dropout that keeps mean and variance under selu."""
     return F.alpha_dropout(x, _rate(layer), layer.training)
 
 
-@keras_layer("GaussianDropout")
+@keras_layer("GaussianDropout", masks=passed)
 def gaussian_dropout(layer: KerasLayer, x: Tensor) -> Tensor:
     """Multiplicative noise around 1."""
     if not layer.training:
@@ -64,7 +69,7 @@ def gaussian_dropout(layer: KerasLayer, x: Tensor) -> Tensor:
     return x * (1.0 + torch.randn_like(x) * math.sqrt(rate / (1.0 - rate)))
 
 
-@keras_layer("GaussianNoise")
+@keras_layer("GaussianNoise", masks=passed)
 def gaussian_noise(layer: KerasLayer, x: Tensor) -> Tensor:
     """Additive noise around 0."""
     if not layer.training:

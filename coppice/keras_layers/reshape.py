@@ -31,6 +31,17 @@ def followed(target: Shape, was: Shape, now: Shape) -> Shape:
     return tuple(answer)
 
 
+def followed_with_batch(target: Shape, was: Shape, now: Shape) -> Shape:
+    """The same for a target and shapes with the batch axis, which a target may leave alone or join to others.
+
+    >>> followed_with_batch((-1, 24), (2, 6, 4), (2, 6, 3))
+    (2, 18)
+    """
+    if math.prod(_resolved(target, math.prod(was))[1:]) == math.prod(was[1:]):
+        return (now[0], *followed(target[1:], was[1:], now[1:]))
+    return followed(target, was, now)
+
+
 def _resolved(target: Shape, elements: int) -> Shape:
     """The target with its -1 computed."""
     known = math.prod(size for size in target if size != -1)

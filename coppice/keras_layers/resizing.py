@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from coppice.keras_layers.configuration import Entry, named_entries, plain, with_sizes
 from coppice.keras_layers.layer import KerasLayer
+from coppice.keras_layers.operations import edit_wired_sizes
 from coppice.keras_layers.table import Shapes
 from coppice.keras_layers.tree import tensors_in
 
@@ -93,16 +94,30 @@ def _edit_model(network: KerasNetwork, seen: Seen) -> None:
     for name, entry in named_entries(network.entry):
         module = network.layer(name) if name in network.submodule_names else None
         own = [shapes[name]] if name in shapes else list((seen.inputs(module) if module is not None else None) or ())
-        if hasattr(module, "graph"):
-            _edit_model(module, seen)  # type: ignore[arg-type]  # only networks have a graph
-        elif isinstance(module, KerasLayer) and own:
-            entry["config"].update(_changed(entry["config"], module.row.sizes(module, tuple(own))))
-        if own:
+        if module is not None:
+            _edit_layer(module, seen)
+        elif own:
             _edit_stated_shapes(entry, own)
     first = next(iter(shapes.values()), None)
     if first is not None:
         _edit_stated_shapes(network.entry, [first])
     _edit_wiring(network, shapes, seen)
+    network.rewired()
+
+
+def _edit_layer(module: nn.Module, seen: Seen) -> None:
+    """A layer and what it holds; a part that is not called by itself (a cell) still states its units."""
+    own = seen.inputs(module) or ()
+    if hasattr(module, "graph"):
+        _edit_model(module, seen)  # type: ignore[arg-type]  # only networks have a graph
+    elif isinstance(module, KerasLayer):
+        module.row.rescale(module)
+        module.entry["config"].update(_changed(module.config, module.row.sizes(module, own)))
+        edit_wired_sizes(module, own)
+        for part in module.children():
+            _edit_layer(part, seen)
+    if own:
+        _edit_stated_shapes(module.entry, list(own))  # type: ignore[arg-type]  # all our modules have an entry
 
 
 def _input_shapes(network: KerasNetwork, seen: Seen) -> dict[str, tuple[int, ...]]:

@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 from coppice.errors import UnsupportedLayer
-from coppice.keras_layers.configuration import Entry, class_name, is_of_keras
+from coppice.keras_layers.configuration import Entry, class_name, is_model, is_of_keras
+from coppice.keras_layers.dialect import Dialect
 from coppice.keras_layers.operations import is_known_function, is_operation, operation_row
-from coppice.keras_layers.table import LAYERS, LayerClass
+from coppice.keras_layers.table import LAYERS, LayerClass, Part
 
-_RECURRENT = "recurrent layers are not computed yet"
 _NO_MODEL = "what it computes is not in the file"
+_TEXTS = "it works on texts, and its vocabulary is no tensor. Do that step before the model"
 #: Classes that can't be passed over, because they change the shape of what they get.
 _REFUSED: dict[str, str] = {
-    "LSTM": _RECURRENT,
-    "GRU": _RECURRENT,
-    "SimpleRNN": _RECURRENT,
-    "RNN": _RECURRENT,
-    "CuDNNLSTM": _RECURRENT,
-    "CuDNNGRU": _RECURRENT,
-    "ConvLSTM1D": _RECURRENT,
-    "ConvLSTM2D": _RECURRENT,
-    "ConvLSTM3D": _RECURRENT,
-    "Bidirectional": _RECURRENT,
-    "TimeDistributed": "wrapped layers are not computed yet",
     "KerasLayer": _NO_MODEL,
     "TFSMLayer": _NO_MODEL,
+    "TorchModuleWrapper": _NO_MODEL,
+    "JaxLayer": _NO_MODEL,
+    "FlaxLayer": _NO_MODEL,
+    "StringLookup": _TEXTS,
+    "TextVectorization": _TEXTS,
+    "Hashing": _TEXTS,
+    "HashedCrossing": _TEXTS,
 }
 
 
@@ -37,3 +34,9 @@ def row_of(entry: Entry, name: str) -> LayerClass | None:
     if kind in ("TFOpLambda", "TensorFlowOpLayer") and not is_known_function(entry):
         return None
     return LAYERS.get(kind) if is_of_keras(entry) else None
+
+
+def parts_of(entry: Entry, name: str, dialect: Dialect) -> tuple[Part, ...]:
+    """The layers inside a layer: what a wrapper wraps, a cell. A model's layers are not meant."""
+    row = None if is_model(entry) else row_of(entry, name)
+    return () if row is None else row.parts(entry["config"], dialect)

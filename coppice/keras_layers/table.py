@@ -1,4 +1,4 @@
-"""The table of Keras layer classes: name -> how it computes, what arrays it has, which sizes it states.
+"""The table of Keras layer classes: name -> how it computes, what arrays it has, which sizes it states, what it holds.
 
 Filled by the decorator `keras_layer` in the layer files, which `__init__` imports explicitly.
 """
@@ -9,9 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from torch import Tensor
-
 from coppice.keras_layers.dialect import Dialect
+from coppice.keras_layers.masks import MaskRule, dropped
 
 if TYPE_CHECKING:
     from coppice.keras_layers.layer import KerasLayer
@@ -22,8 +21,23 @@ Variables = Callable[[Mapping[str, Any], Dialect], tuple[str, ...]]
 Shapes = tuple[tuple[int, ...], ...]
 #: What the configuration must say once the layer's arrays and its inputs have their new sizes.
 Sizes = Callable[["KerasLayer", Shapes], dict[str, Any]]
-#: `call(layer, inputs, ...)`: inputs in the structure of Keras' own call: one tensor, or a list of them.
-Call = Callable[..., Tensor]
+#: What must happen to a layer's arrays after a cut, before its configuration says the new sizes.
+Rescale = Callable[["KerasLayer"], None]
+#: `call(layer, inputs, ...)`: inputs and results in the structure of Keras' own call: one tensor, or a list of them.
+Call = Callable[..., Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A layer or model inside a layer: what a wrapper wraps, a cell."""
+
+    name: str  # of the submodule
+    entry: dict[str, Any]
+    group: str  # where a `.keras` archive keeps its arrays, below those of its owner
+
+
+#: The parts of a layer with that configuration, in the order of their arrays.
+Parts = Callable[[Mapping[str, Any], Dialect], tuple[Part, ...]]
 
 
 def no_variables(_config: Mapping[str, Any], _dialect: Dialect) -> tuple[str, ...]:
@@ -36,6 +50,15 @@ def no_sizes(_layer: KerasLayer, _shapes: Shapes) -> dict[str, Any]:
     return {}
 
 
+def nothing(_layer: KerasLayer) -> None:
+    """Of a layer that computes no number from a size."""
+
+
+def no_parts(_config: Mapping[str, Any], _dialect: Dialect) -> tuple[Part, ...]:
+    """Of a layer that holds no other."""
+    return ()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerClass:
     """One row of the table."""
@@ -43,7 +66,11 @@ class LayerClass:
     call: Call
     variables: Variables = no_variables
     sizes: Sizes = no_sizes
+    rescale: Rescale = nothing
     statistics: frozenset[str] = frozenset()  # arrays that training doesn't reach by gradient
+    masks: MaskRule | None = dropped  # None: the call itself says what masks its results carry
+    parts: Parts = no_parts
+    groups: tuple[str, ...] = ("",)  # where a `.keras` archive keeps the layer's own arrays, below the layer
 
 
 LAYERS: dict[str, LayerClass] = {}
@@ -53,12 +80,25 @@ def keras_layer(
     *names: str,
     variables: Variables = no_variables,
     sizes: Sizes = no_sizes,
+    rescale: Rescale = nothing,
     statistics: tuple[str, ...] = (),
+    masks: MaskRule | None = dropped,
+    parts: Parts = no_parts,
+    groups: tuple[str, ...] = ("",),
 ) -> Callable[[Call], Call]:
     """Enter the decorated function under the class names; a name that is taken raises."""
 
     def enter(call: Call) -> Call:
-        row = LayerClass(call=call, variables=variables, sizes=sizes, statistics=frozenset(statistics))
+        row = LayerClass(
+            call=call,
+            variables=variables,
+            sizes=sizes,
+            rescale=rescale,
+            statistics=frozenset(statistics),
+            masks=masks,
+            parts=parts,
+            groups=groups,
+        )
         for name in names:
             if name in LAYERS:
                 raise RuntimeError(f"two rows for the Keras layer {name}")

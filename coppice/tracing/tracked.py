@@ -111,7 +111,12 @@ def plain(value: Any) -> Any:
 
 
 def _holds(value: Any) -> bool:
-    return isinstance(value, (Tracked, list, tuple, dict))
+    """Whether a tracked number is in it: what holds none stays the very object, which others may share."""
+    if isinstance(value, (list, tuple)):
+        return any(_holds(entry) for entry in value)
+    if type(value) is dict:
+        return any(_holds(entry) for pair in value.items() for entry in pair)
+    return isinstance(value, Tracked)
 
 
 class Listener(Protocol):

@@ -193,7 +193,7 @@ def test_missing_arrays_are_named() -> None:
         opened(sequential([input_layer([4]), dense()]), {})
 
 
-@pytest.mark.parametrize("kind", ["LSTM", "Bidirectional", "KerasLayer"])
+@pytest.mark.parametrize("kind", ["TextVectorization", "TFSMLayer", "KerasLayer"])
 def test_what_changes_shapes_and_is_unknown_is_refused_by_name(kind: str) -> None:
     with pytest.raises(UnsupportedLayer, match=f"'it' is a {kind}"):
         opened(sequential([input_layer([4, 4]), layer(kind, "it")]))

@@ -25,6 +25,7 @@ from coppice.formats.keras.hdf5_guard import damage_reported, open_guarded
 from coppice.formats.zip_guard import Archive, open_zip
 from coppice.keras_layers import Dialect
 from coppice.keras_layers.configuration import Entry, class_name, is_model, named_entries
+from coppice.keras_layers.rows import parts_of, row_of
 
 _CONFIG, _METADATA, _ARRAYS = "config.json", "metadata.json", "model.weights.h5"
 _MEMBERS = frozenset({_CONFIG, _METADATA, _ARRAYS})
@@ -39,7 +40,8 @@ def read(path: Path, name: str) -> KerasFile:
         config, dialect = _described(archive, name)
         with open_guarded(_unpacked(archive, Path(folder)), f"{name}/{_ARRAYS}") as arrays, damage_reported(name):
             layers = tuple(
-                StoredLayer(path=layer, arrays=tuple(_arrays(group))) for layer, group in _groups(config, arrays, ())
+                StoredLayer(path=layer, arrays=tuple(array for group in groups for array in _arrays(group)))
+                for layer, groups in _groups(config, arrays, (), dialect)
             )
         return KerasFile(config=config, layers=layers, dialect=dialect)
 
@@ -77,8 +79,10 @@ def _unpacked(archive: Archive, folder: Path) -> Path:
     return path
 
 
-def _groups(model: Entry, group: h5py.Group, path: LayerPath) -> Iterator[tuple[LayerPath, h5py.Group]]:
-    """The layers that have arrays, with the group where they stand."""
+def _groups(
+    model: Entry, group: h5py.Group, path: LayerPath, dialect: Dialect
+) -> Iterator[tuple[LayerPath, list[h5py.Group]]]:
+    """The layers that have arrays, with the groups where they stand."""
     if not is_model(model):
         return
     collection = next((group[key] for key in _LAYER_GROUPS if key in group), None)
@@ -86,12 +90,34 @@ def _groups(model: Entry, group: h5py.Group, path: LayerPath) -> Iterator[tuple[
         return
     for key, (name, entry) in zip(_keys(model), named_entries(model), strict=True):
         found = collection.get(key)
-        if not isinstance(found, h5py.Group):
-            continue
-        if is_model(entry):
-            yield from _groups(entry, found, (*path, name))
-        elif isinstance(found.get("vars"), h5py.Group) and len(found["vars"]):
-            yield (*path, name), found
+        if isinstance(found, h5py.Group):
+            yield from _within(entry, found, (*path, name), dialect)
+
+
+def _within(
+    entry: Entry, group: h5py.Group, path: LayerPath, dialect: Dialect
+) -> Iterator[tuple[LayerPath, list[h5py.Group]]]:
+    """One layer's own arrays, then those of the layers inside it."""
+    if is_model(entry):
+        yield from _groups(entry, group, path, dialect)
+        return
+    row = row_of(entry, path[-1])
+    own = [found for name in (row.groups if row else ("",)) for found in _with_arrays(group, name)]
+    if own:
+        yield path, own
+    for part in parts_of(entry, path[-1], dialect):
+        inner = group.get(part.group)
+        if isinstance(inner, h5py.Group):
+            yield from _within(part.entry, inner, (*path, part.name), dialect)
+
+
+def _with_arrays(group: h5py.Group, name: str) -> list[h5py.Group]:
+    """The group of that name, if it holds arrays. TensorFlow writes private attributes with their underscore."""
+    for spelled in (name, f"_{name}"):
+        found = group.get(spelled) if name else group
+        if isinstance(found, h5py.Group) and isinstance(found.get("vars"), h5py.Group) and len(found["vars"]):
+            return [found]
+    return []
 
 
 def _keys(model: Entry) -> Iterator[str]:
