@@ -80,7 +80,8 @@ class Following(TorchFunctionMode):
         loose = ~held
         for labels in stored.values():
             loose[units[labels]] = False
-        equations = [one for one in self._equations.values() if not self._is_loose(one, loose[units])]
+        loosely = [bool(loose[units[labels]].all()) for labels in self._vectors]
+        equations = [one for one in self._equations.values() if not _is_loose(one, loosely)]
         shares = Shares(units, held, self._vectors, equations)
         while shares.stays:  # what stays may be what others can't follow
             for labels, reason in shares.stays:
@@ -102,11 +103,6 @@ class Following(TorchFunctionMode):
             units=units,
             stored=stored,
         )
-
-    def _is_loose(self, equation: Equation, loose: Labels) -> bool:
-        """Whether it counts positions that lie on nothing stored, and follow whatever they meet."""
-        counted = [leaf.vector for leaf in leaves(equation.right) if isinstance(leaf, Length)]
-        return any(vector != NONE and bool(loose[self._vectors[vector]].all()) for vector in counted)
 
     def _suspects(self, equation: Equation, units: Labels) -> Iterator[Suspect]:
         if equation.hard_coded is None:
@@ -214,3 +210,10 @@ class Following(TorchFunctionMode):
 
 def _never(*_: Any) -> bool:
     return False
+
+
+def _is_loose(equation: Equation, loose: Sequence[bool]) -> bool:
+    """Whether it counts positions that lie on nothing stored, and follow whatever they meet."""
+    return any(
+        isinstance(leaf, Length) and leaf.vector != NONE and loose[leaf.vector] for leaf in leaves(equation.right)
+    )
