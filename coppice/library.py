@@ -7,7 +7,7 @@ result.model, result.plan.kept["conv1.weight"][0], result.report.after.parameter
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,13 +18,30 @@ from torch import nn
 
 from coppice import pipeline
 from coppice.errors import BadRequest, InputSizeInvalid
-from coppice.formats.keras.live import is_keras_model, load_live, save_live
+from coppice.formats.keras import live as keras_live
+from coppice.formats.onnx import live as onnx_live
 from coppice.records.plan import Plan
 from coppice.records.report import Inspection, Progress, Report
 from coppice.records.request import Framework, Part, Request, parse_percent
 from coppice.tracing import Layer, Network
 
 Inputs = torch.Tensor | Sequence[torch.Tensor]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Live:
+    """Models of other frameworks: they go through a file of their own, so that they come back as they were built."""
+
+    framework: Framework
+    save: Callable[[Any, Path], Path]
+    load: Callable[[Any, Path], Any]
+
+
+#: What recognises a live model of another framework -> how it becomes a file and comes back.
+_LIVE: dict[Callable[[object], bool], _Live] = {
+    keras_live.is_keras_model: _Live(framework=Framework.KERAS, save=keras_live.save_live, load=keras_live.load_live),
+    onnx_live.is_onnx_model: _Live(framework=Framework.ONNX, save=onnx_live.save_live, load=onnx_live.load_live),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,13 +62,14 @@ def prune(
     criterion: str = "l1",
     seed: int = 0,
 ) -> Result:
-    """Remove `percent` of the channels of every prunable group of a torch or Keras model; the model stays untouched.
+    """Remove `percent` of the channels of every prunable group of a torch, Keras or ONNX model; it stays untouched.
 
-    `example_inputs` are what `model(*example_inputs)` takes, batch dimension included; a Keras model states its own.
+    `example_inputs` are what `model(*example_inputs)` takes, batch dimension included; Keras and ONNX models state
+    their own. An ONNX model is a `ModelProto`, or the path of a file; the result is a `ModelProto`.
     `omit` names layers (also by prefix or glob) that keep their output channels. Raises a `CoppiceError`.
     """
-    if is_keras_model(model):
-        return _prune_keras(model, _request(Framework.KERAS, percent, omit, criterion, seed))
+    if (live := _live(model)) is not None:
+        return _prune_live(model, live, _request(live.framework, percent, omit, criterion, seed))
     request = _request(Framework.PYTORCH, percent, omit, criterion, seed)
     network = _network(model, example_inputs)
     pruned = pipeline.prune(network, request, _silent)
@@ -66,10 +84,10 @@ def inspect(
     model: Any, *, percent: float = 0.5, omit: Sequence[str] = (), example_inputs: Inputs | None = None
 ) -> Inspection:
     """The groups of a live model that could be pruned and the channels that can't, with reasons; nothing is cut."""
-    if is_keras_model(model):
-        request = _request(Framework.KERAS, percent, omit, "l1", 0)
+    if (live := _live(model)) is not None:
+        request = _request(live.framework, percent, omit, "l1", 0)
         with TemporaryDirectory() as folder:
-            saved = save_live(model, Path(folder))
+            saved = live.save(model, Path(folder))
             request = request.model_copy(update=_named(saved))
             return pipeline.inspect(request, {Part.MODEL: saved}, Path(folder), _silent)
     return pipeline.inspect_network(
@@ -77,15 +95,19 @@ def inspect(
     )
 
 
-def _prune_keras(model: Any, request: Request) -> Result:
+def _live(model: object) -> _Live | None:
+    return next((live for recognises, live in _LIVE.items() if recognises(model)), None)
+
+
+def _prune_live(model: Any, live: _Live, request: Request) -> Result:
     with TemporaryDirectory() as folder:
-        saved = save_live(model, Path(folder))
+        saved = live.save(model, Path(folder))
         out = Path(folder) / "out"
         out.mkdir()
         report = pipeline.run(request.model_copy(update=_named(saved)), {Part.MODEL: saved}, out, _silent)
         files = {artifact.name: out / artifact.file for artifact in report.artifacts}
         plan = Plan.model_validate_json(files["plan"].read_bytes())
-        return Result(model=load_live(model, files["model"]), plan=plan, report=report)
+        return Result(model=live.load(model, files["model"]), plan=plan, report=report)
 
 
 def _request(framework: Framework, percent: float, omit: Sequence[str], criterion: str, seed: int) -> Request:

@@ -18,7 +18,7 @@ from coppice.records.report import Progress, Report
 from coppice.records.request import Framework, Part, Request
 
 #: Suffixes that an output file may have, by what goes in; torch users write both.
-RESULT_SUFFIXES = {Framework.PYTORCH: frozenset({".pt", ".pth"})}
+RESULT_SUFFIXES = {Framework.PYTORCH: frozenset({".pt", ".pth"}), Framework.ONNX: frozenset({".onnx"})}
 
 Out = Annotated[
     Path, typer.Option("--out", "-o", help="file for the pruned model, or a folder (no suffix) for every artifact")

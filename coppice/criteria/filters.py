@@ -18,7 +18,7 @@ def summed(
     scores = np.zeros(group.size)
     for (name, axis), slots in group.slots.items():
         if slots.produces:
-            values = value(tensors[name].detach().movedim(axis, 0)).flatten(1)
+            values = value(tensors[name].detach().movedim(axis, 0)).reshape(tensors[name].shape[axis], -1)
             by_position = values.sum(1, dtype=torch.float64).cpu().numpy()
             np.add.at(scores, slots.unit, by_position[slots.position])
     return scores

@@ -19,14 +19,15 @@ class Intake:
 
 
 def _pruning(framework: Framework, kind: str) -> Intake:
-    return Intake(call=f"{framework.value}_prune", summary=f"Prune a {kind} model", frameworks=frozenset({framework}))
+    return Intake(call=f"{framework.value}_prune", summary=f"Prune {kind} model", frameworks=frozenset({framework}))
 
 
 INTAKES: Mapping[str, Intake] = {
     intake.call: intake
     for intake in (
-        _pruning(Framework.KERAS, "TensorFlow or Keras"),
-        _pruning(Framework.PYTORCH, "PyTorch"),
+        _pruning(Framework.KERAS, "a TensorFlow or Keras"),
+        _pruning(Framework.PYTORCH, "a PyTorch"),
+        _pruning(Framework.ONNX, "an ONNX"),
         Intake(
             call="inspect",
             summary="What could be pruned of a model, and what can't and why",

@@ -17,8 +17,9 @@ from coppice.http.parts import UploadPart, part_names, parts_of
 from coppice.records.inputs import parse_input_size, parse_model_args
 from coppice.records.request import Framework, Request, Task, parse_omit, parse_percent
 
-_BOTH = frozenset(Framework)
+_ALL = frozenset(Framework)
 _PYTORCH = frozenset({Framework.PYTORCH})
+_ONNX = frozenset({Framework.ONNX})
 #: Larger seeds mean nothing more, and torch takes no more than 64 bits.
 _MAX_SEED = 2**63 - 1
 
@@ -42,7 +43,7 @@ def _read_type(text: str) -> Framework:
     try:
         return Framework(text.strip())
     except ValueError as e:
-        raise ParameterInvalid(f"model_type={text!r} is neither pt nor tf.", field="model_type") from e
+        raise ParameterInvalid(f"model_type={text!r} is none of {', '.join(Framework)}.", field="model_type") from e
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,14 +57,20 @@ class Parameter:
     example: str | float
     json_type: str = "string"
     aliases: tuple[str, ...] = ()
-    calls: frozenset[Framework] = _BOTH
+    calls: frozenset[Framework] = _ALL
     missing: type[BadRequest] | None = None
+    #: Calls that can do without, though others can't.
+    optional: frozenset[Framework] = frozenset()
     #: What a call of that task takes where nothing is given.
     otherwise: Mapping[Task, object] = field(default_factory=dict)
 
     def required_by(self, intake: Intake) -> bool:
         """Whether the call can't do without, whatever model is sent."""
-        return self.missing is not None and intake.task not in self.otherwise and intake.frameworks <= self.calls
+        return (
+            self.missing is not None
+            and intake.task not in self.otherwise
+            and intake.frameworks <= self.calls - self.optional
+        )
 
 
 PARAMETERS: tuple[Parameter, ...] = (
@@ -84,10 +91,11 @@ PARAMETERS: tuple[Parameter, ...] = (
         read=parse_input_size,
         description="Shape of one sample, without the batch dimension: `1,28,28` for a grey image of 28x28. Several "
         "inputs: `3,224,224;10`. Whole numbers below a limit: `128:int64<30522`. By keyword: `mask=128:int64`. One "
-        "number for each sample: `():int64<1000`.",
+        "number for each sample: `():int64<1000`. An ONNX model mostly says it itself.",
         example="1,28,28",
-        calls=_PYTORCH,
+        calls=_PYTORCH | _ONNX,
         missing=InputSizeInvalid,
+        optional=_ONNX,
     ),
     Parameter(
         name="model_name",
@@ -135,7 +143,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         name="model_type",
         attribute="framework",
         read=_read_type,
-        description="`pt` or `tf`; the call says it already, or the files do, and a contradiction is refused.",
+        description="`pt`, `tf` or `onnx`; the call says it already, or the files do, and a contradiction is refused.",
         example="pt",
     ),
 )
@@ -197,7 +205,7 @@ def to_request(intake: Intake, values: Mapping[str, object], files: Mapping[Uplo
             continue
         if intake.task in parameter.otherwise:
             complete[parameter.attribute] = parameter.otherwise[intake.task]
-        elif parameter.missing is not None:
+        elif parameter.missing is not None and framework not in parameter.optional:
             raise parameter.missing(
                 f"{parameter.name} is missing. Add e.g. {parameter.name}={parameter.example}. "
                 f"{parameter.description.replace('`', '')}",

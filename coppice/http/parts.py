@@ -23,6 +23,7 @@ from coppice.storage import safe_name
 _TAKEN = sys.stdlib_module_names | {"torch", "torchvision", "numpy", "coppice"}
 _PYTORCH = frozenset({Framework.PYTORCH})
 _KERAS = frozenset({Framework.KERAS})
+_ONNX = frozenset({Framework.ONNX})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +50,14 @@ PARTS: tuple[UploadPart, ...] = (
         description="The Keras model: an `.h5` or `.keras` file, or a `.zip` of a SavedModel folder.",
         example="mnist_base.h5",
         calls=_KERAS,
+        aliases=("file",),
+    ),
+    UploadPart(
+        part=Part.MODEL,
+        suffixes=(".onnx", ".zip"),
+        description="The ONNX model: an `.onnx` file, or a `.zip` of one with its external data.",
+        example="resnet18.onnx",
+        calls=_ONNX,
         aliases=("file",),
     ),
     UploadPart(

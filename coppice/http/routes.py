@@ -32,6 +32,7 @@ Handler: TypeAlias = Callable[[Request], Awaitable[Response]]
 ADDRESSES: Mapping[str, tuple[str, str]] = {
     "tf_prune": ("POST", "/api/tf_prune"),
     "pt_prune": ("POST", "/api/pt_prune"),
+    "onnx_prune": ("POST", "/api/onnx_prune"),
     "inspect": ("POST", "/api/inspect"),
     "status": ("GET", "/api/status/"),
     "download": ("GET", "/api/download"),
@@ -56,6 +57,10 @@ class Calls:
     async def pt_prune(self, http: Request) -> Response:
         """Send a state dict and the class file that it fits; the answer is the `txid` of the job."""
         return await self._take(http, INTAKES["pt_prune"])
+
+    async def onnx_prune(self, http: Request) -> Response:
+        """Send an ONNX model; the answer is the `txid` of its job."""
+        return await self._take(http, INTAKES["onnx_prune"])
 
     async def inspect(self, http: Request) -> Response:
         """Send a model as for pruning; the job tells what could be pruned of it, and prunes nothing."""

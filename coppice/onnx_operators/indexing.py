@@ -150,7 +150,8 @@ def range_(_node: OnnxNode, start: Tensor, limit: Tensor, step: Tensor) -> Tenso
     """Numbers in equal steps."""
     count = max(0, math.ceil((limit.item() - start.item()) / step.item()))
     places = torch.arange(count, device=start.device)
-    return torch.addcmul(start, places.to(start.dtype), step)
+    numbers: Tensor = torch.addcmul(start, places.to(start.dtype), step)
+    return numbers
 
 
 @operator("ConstantOfShape", numbers=(0,), makes_floats=True)
@@ -172,4 +173,5 @@ def eye_like(node: OnnxNode, x: Tensor) -> Tensor:
     k = node.attribute("k", 0)
     rows, columns = x.shape
     places = torch.arange(columns).unsqueeze(0) - torch.arange(rows).unsqueeze(1)
-    return (places == k).to(dtype)
+    ones: Tensor = places == k
+    return ones.to(dtype)

@@ -87,6 +87,8 @@ class OnnxNode(nn.Module):
         ]
         outputs = self.row.call(self, *arguments)
         self.made_numbers = not isinstance(outputs, Tensor | tuple)
+        if isinstance(outputs, Tensor) and outputs.requires_grad and not torch.is_grad_enabled():
+            return outputs.detach()  # a parameter passed on: torch's own hooks take what comes out for a result
         return outputs
 
     def _inputs(self, free: Sequence[Any]) -> list[Any]:

@@ -29,16 +29,18 @@ def gemm(node: OnnxNode, a: Tensor, b: Tensor, c: Tensor | None = None) -> Tenso
     if c is None or plain:
         return result
     shift: Tensor = c if beta == 1 else beta * c
-    return torch.add(result, shift)
+    return result + shift
 
 
 @operator("Einsum")
 def einsum(node: OnnxNode, *tensors: Tensor) -> Tensor:
     """By an equation in letters."""
-    return torch.einsum(text(node.attribute("equation")).replace(" ", ""), *tensors)
+    result: Tensor = torch.einsum(text(node.attribute("equation")).replace(" ", ""), *tensors)
+    return result
 
 
 @operator("Det")
 def determinant(_node: OnnxNode, x: Tensor) -> Tensor:
     """Of the matrices in the last two axes."""
-    return torch.linalg.det(x)
+    result: Tensor = torch.linalg.det(x)
+    return result

@@ -48,15 +48,27 @@ def _resized(
     node: OnnxNode, x: Tensor, scales: list[float] | None, sizes: Any, axes: Any, rule: str, nearest: str
 ) -> Tensor:
     mode = text(node.attribute("mode", "nearest"))
+    if node.remembered is None:
+        node.remembered = [_stays(x.shape[axis], place, scales, sizes) for place, axis in enumerate(axes)]
+    if sizes is not None:
+        whole = [
+            x.shape[axis] if stays else size for axis, stays, size in zip(axes, node.remembered, sizes, strict=True)
+        ]
+        node.stated[3] = sizes = whole
     for place, axis in enumerate(axes):
+        if node.remembered[place]:
+            continue
         length = x.shape[axis]
         scale = sizes[place] / length if sizes is not None else (scales or [])[place]
         wanted = sizes[place] if sizes is not None else math.floor(length * scale)
-        if wanted == length and scale == 1:
-            continue
         at = _coordinates(wanted, length, scale, rule).to(x.device)
         x = _INTERPOLATE[mode](x, axis, at, node, nearest)
     return x
+
+
+def _stays(length: int, place: int, scales: list[float] | None, sizes: Any) -> bool:
+    """Whether an axis keeps its size: asked once, of the whole model, since a cut makes channels fewer than stated."""
+    return bool(sizes[place] == length if sizes is not None else (scales or [])[place] == 1)
 
 
 def _coordinates(wanted: int, length: int, scale: float, rule: str) -> Tensor:

@@ -27,6 +27,7 @@ def test_the_calls_are_there_once_and_both_prefixes_are_servers(schema: dict[str
     assert set(schema["paths"]) == {
         "/api/tf_prune",
         "/api/pt_prune",
+        "/api/onnx_prune",
         "/api/inspect",
         "/api/status/",
         "/api/download",

@@ -186,7 +186,7 @@ def test_a_wrong_percent_says_what_to_write(
         ({"model_name": None}, "parameter_missing", "model_name", "model_name=Net"),
         ({"model_name": "Net()"}, "parameter_invalid", "model_name", "bare name"),
         ({"model_type": "tf"}, "parameter_invalid", "model_type", "tf_prune"),
-        ({"model_type": "onnx"}, "parameter_invalid", "model_type", "pt nor tf"),
+        ({"model_type": "theano"}, "parameter_invalid", "model_type", "none of pt, tf, onnx"),
         ({"seed": "-1"}, "parameter_invalid", "seed", "whole number"),
         ({"seed": "9" * 19}, "parameter_invalid", "seed", "whole number"),
         ({"percnt": "0.4"}, "parameter_invalid", "percnt", "Did you mean percent?"),

@@ -66,7 +66,7 @@ class OnnxSource:
         """Edit a copy of the user's model."""
         self._plan, self._exact = plan, report.verification.check is not Check.STATISTICS
         artifact = Artifact(name="model", file=self._file_name(), media_type="application/octet-stream")
-        _save(edited(self._model, _run(pruned, self.network.inputs)), out / artifact.file)
+        _save(edited(self._model, _network(pruned), self.network.inputs), out / artifact.file)
         if self._was_zip:
             self._notes = ("The weights, which were in files of their own, are in the .onnx now.",)
         return (artifact,)
@@ -76,7 +76,7 @@ class OnnxSource:
         written = next(out / artifact.file for artifact in artifacts if artifact.name == "model")
         masked = None
         if self._exact and self._plan:
-            masked = edited(self._model, _zeroed(self.network, self._plan))
+            masked = edited(self._model, _zeroed(self.network, self._plan), self.network.inputs)
         times = compare(self._model, masked, written, (self._module, pruned), self.network.inputs)
         self._notes = (*self._notes, times)
 
@@ -127,17 +127,17 @@ def _single(module: OnnxNetwork, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ..
         _run(module, one)
     except _UNREADABLE:
         return inputs
-    finally:
-        _run(module, inputs)  # the nodes note the sizes of the last run
     return one
 
 
-def _run(module: nn.Module, inputs: tuple[Tensor, ...]) -> OnnxNetwork:
-    """The module after a run, in which its nodes note the sizes that they must state."""
-    if not isinstance(module, OnnxNetwork):
-        raise TypeError(f"a {type(module).__name__} is no copy of an ONNX network")
+def _run(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
     with torch.no_grad():
         module(*inputs)
+
+
+def _network(module: nn.Module) -> OnnxNetwork:
+    if not isinstance(module, OnnxNetwork):
+        raise TypeError(f"a {type(module).__name__} is no copy of an ONNX network")
     return module
 
 
@@ -151,7 +151,7 @@ def _zeroed(network: Network, plan: Plan) -> OnnxNetwork:
                 gone = torch.ones(stored[name].shape[axis], dtype=torch.bool)
                 gone[list(kept)] = False
                 stored[name][(slice(None),) * axis + (gone,)] = 0
-    return _run(module, network.inputs)
+    return _network(module)
 
 
 def _save(model: onnx.ModelProto, path: Path) -> None:

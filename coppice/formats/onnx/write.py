@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor
 
@@ -17,14 +18,51 @@ from coppice.onnx_operators.graph import Array
 from coppice.onnx_operators.node import OnnxNode
 
 
-def edited(model: onnx.ModelProto, module: OnnxNetwork) -> onnx.ModelProto:
-    """The model with the tensors and sizes of `module`, a copy of its own network that was cut and has been run."""
+def edited(model: onnx.ModelProto, module: OnnxNetwork, inputs: tuple[Tensor, ...]) -> onnx.ModelProto:
+    """The model with the tensors and sizes of `module`, a copy of its own network that was cut and runs on `inputs`."""
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
+    settled = _settled(module, inputs)  # and the module's nodes have noted the sizes that they must state
     _Edit(copy, module).apply()
+    _settle(copy, settled)
     described = len(copy.graph.value_info) > 0
     del copy.graph.value_info[:]
     return onnx.shape_inference.infer_shapes(copy) if described else copy
+
+
+def _settled(module: OnnxNetwork, inputs: tuple[Tensor, ...]) -> dict[int, Any]:
+    """Numbers that the graph would compute otherwise from its new sizes, and that must stay: by the node's place."""
+    nodes = {place: module.node(place) for place in range(len(module.submodule_names))}
+    kept = {place: node.remembered for place, node in nodes.items() if node.class_name in ("Sqrt", "Pow")}
+    for place in kept:
+        nodes[place].remembered = None
+    with torch.no_grad():
+        module(*inputs)
+    changed = {place: value for place, value in kept.items() if value != nodes[place].remembered}
+    for place, value in kept.items():
+        nodes[place].remembered = value
+    with torch.no_grad():
+        module(*inputs)
+    return changed
+
+
+def _settle(model: onnx.ModelProto, numbers: dict[int, Any]) -> None:
+    """Constants in the place of nodes whose numbers must stay."""
+    computing = [node for node in model.graph.node if node.op_type != "Constant"]
+    for place, number in numbers.items():
+        node = computing[place]
+        dtype = helper.tensor_dtype_to_np_dtype(_type_before(model, node.input[0]))
+        value = numpy_helper.from_array(np.asarray(number, dtype=dtype))
+        node.CopyFrom(helper.make_node("Constant", [], list(node.output), name=node.name, value=value))
+
+
+def _type_before(model: onnx.ModelProto, name: str) -> int:
+    """The type of a number on its way from a size: that of the last Cast."""
+    makers = {output: node for node in model.graph.node for output in node.output}
+    while name in makers and makers[name].op_type != "Cast" and makers[name].input:
+        name = makers[name].input[0]
+    casts = [one.i for one in makers[name].attribute if one.name == "to"] if name in makers else []
+    return int(casts[0]) if casts else int(TensorProto.FLOAT)
 
 
 @dataclass(slots=True)
