@@ -53,6 +53,7 @@ def _measure(asked: argparse.Namespace, results: Path, rows: dict[tuple[str, str
             row = rows.get((entry.name, engine))
             if row is not None and row["outcome"] not in asked.again:
                 continue
+            entry.ready()
             start = time.perf_counter()
             told = limits.within(
                 partial(engines.run, entry, engine), seconds=asked.limit, memory=asked.memory * limits.MIB

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -50,7 +50,8 @@ def run(entry: Entry, engine: str) -> dict[str, Any]:
     torch.manual_seed(0)
     network = _network(entry)
     before = widths(network.module)
-    sizes = _sizes(network.module, network.inputs)
+    # On a copy: some models keep what their first run computes.
+    sizes = _sizes(copied(network.module), network.inputs)
     told: dict[str, Any] = {"family": entry.family, **{f"{key}_before": value for key, value in sizes.items()}}
     try:
         cut = ENGINES[engine](network)
@@ -69,10 +70,10 @@ def _network(entry: Entry) -> Network:
     module, inputs = entry.build().eval(), entry.inputs()
     with torch.no_grad():
         for name, tensor in [*module.named_parameters(), *module.named_buffers()]:
-            # Biases, norms and their statistics start as constants, in which an error could hide.
-            told_apart = isinstance(tensor, nn.Parameter) or name.endswith(("running_mean", "running_var"))
-            if told_apart and tensor.dim() == 1 and tensor.is_floating_point():
-                tensor += 0.3 * torch.rand(tensor.shape).to(tensor)
+            # Biases, norms and their statistics start as constants, in which an error could hide; so do other tensors.
+            learnt = isinstance(tensor, nn.Parameter) or name.endswith(("running_mean", "running_var"))
+            if learnt and tensor.is_floating_point():
+                tensor += (0.3 if tensor.dim() == 1 else 0.001) * torch.rand(tensor.shape).to(tensor)
     layers = tuple(Layer(name=path, path=path, kind=type(part).__name__) for path, part in module.named_modules())
     return Network(module=module, inputs=inputs, layers=layers)
 
@@ -94,7 +95,7 @@ def _coppice(network: Network) -> Cut:
     check = pruned.verification
     return Cut(
         model=pruned.module,
-        outputs=_outputs(pruned.frozen),
+        outputs=_outputs(network.module, pruned.frozen),
         seconds=seconds,
         told={
             "outcome": "nothing" if check.check is Check.NONE else check.check.value,
@@ -110,8 +111,8 @@ def _torch_pruning(network: Network) -> Cut:
     import torch_pruning
 
     # Both engines keep the same outputs: it is told what ours finds out.
-    outputs = _outputs(_account(network))
-    dense = network.module
+    dense = copied(network.module)
+    outputs = _outputs(dense, _account(network))
     model = copied(dense)
     model.requires_grad_(True)
     ignored = [part for path, part in model.named_modules() if path in outputs]
@@ -184,8 +185,18 @@ def _difference(
         return difference(expected, forward(copied(pruned).to(dtype), inputs))
 
 
-def _outputs(entries: Collection[FrozenReport]) -> frozenset[str]:
-    return frozenset(layer for entry in entries if entry.reason.startswith(_OUTPUT) for layer in entry.layers)
+def _outputs(module: nn.Module, entries: Collection[FrozenReport]) -> frozenset[str]:
+    """The layers whose own channels leave the model, under every name of a weight that several share."""
+    made = {(layer, entry.channels) for entry in entries if entry.reason.startswith(_OUTPUT) for layer in entry.layers}
+    sharing: dict[int, list[str]] = defaultdict(list)
+    for name, tensor in module.named_parameters(remove_duplicate=False):
+        sharing[id(tensor)].append(name.rpartition(".")[0])
+    same = {path: paths for paths in sharing.values() for path in paths}
+    return frozenset(
+        path
+        for path, width in widths(module).items()
+        if any((other, width) in made for other in [path, *same.get(path, [])])
+    )
 
 
 def _account(network: Network) -> tuple[FrozenReport, ...]:

@@ -21,6 +21,8 @@ class Entry:
     family: str
     build: Callable[[], nn.Module]
     inputs: Callable[[], Inputs]
+    #: Imports what building needs, where that takes seconds: once, before the processes are forked.
+    ready: Callable[[], object] = tuple
 
 
 def floats(*shapes: tuple[int, ...], batch: int = BATCH) -> Callable[[], Inputs]:

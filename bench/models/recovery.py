@@ -45,7 +45,7 @@ def _axes(name: str, dense: torch.Tensor, pruned: torch.Tensor) -> dict[int, tup
     places = torch.unravel_index(order[at], dense.shape)
     kept = {}
     for axis, place in enumerate(places):
-        rows = torch.where(once, place, -1).reshape(pruned.shape).movedim(axis, 0).flatten(1)
+        rows = torch.where(once, place, -1).reshape(pruned.shape).movedim(axis, 0).reshape(pruned.shape[axis], -1)
         kept[axis] = tuple(int(row[row >= 0].mode().values) if bool((row >= 0).any()) else -1 for row in rows)
     slices = dense
     for axis, positions in kept.items():

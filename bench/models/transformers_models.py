@@ -177,13 +177,18 @@ def entries() -> Iterator[Entry]:
             family="transformers",
             build=partial(_build, name, configuration, arguments, around),
             inputs=inputs,
+            ready=partial(_class, name),
         )
 
 
 def _build(
     name: str, configuration: str, arguments: dict[str, Any], around: Callable[[nn.Module], nn.Module] | None
 ) -> nn.Module:
+    model: nn.Module = _class(name)(_class(configuration)(**arguments))
+    return model if around is None else around(model)
+
+
+def _class(name: str) -> Any:
     import transformers
 
-    model: nn.Module = getattr(transformers, name)(getattr(transformers, configuration)(**arguments))
-    return model if around is None else around(model)
+    return getattr(transformers, name)
