@@ -67,7 +67,8 @@ def kept_indices(original, pruned):
         ranked = original.ravel()[order]
         place = np.clip(np.searchsorted(ranked, pruned), 0, ranked.size - 1)
         alone = (np.searchsorted(ranked, pruned, side="right") - np.searchsorted(ranked, pruned)) == 1
-        where = np.unravel_index(order[place], original.shape)
+        # Flat: of a larger array in several dimensions, numpy 2.4.6 gives wrong coordinates.
+        where = [one.reshape(pruned.shape) for one in np.unravel_index(order[place].ravel(), original.shape)]
         kept = tuple(along(axis, where[axis], alone) for axis in range(original.ndim))
     if not np.array_equal(original[np.ix_(*kept)], pruned):
         raise ValueError(f"the pruned array {pruned.shape} is no part of the original {original.shape}")
@@ -120,6 +121,10 @@ class Commands:
 
     def versions(self):
         return {"version": self.version}
+
+    def applications(self):
+        """Names of the models of keras.applications."""
+        return {"names": zoo.application_names(self.keras)}
 
     def build(self, model, file):
         """Train a model for a moment and save it; a name without suffix is a SavedModel."""

@@ -153,6 +153,20 @@ def application(name, size):
     return build
 
 
+#: What a model of keras.applications takes at least, its own padding kept; the others take 32 pixels.
+SIZES = {"Xception": 71, "InceptionV3": 75, "InceptionResNetV2": 75}
+
+
+def application_names(keras):
+    """The models of this framework's keras.applications."""
+    return [name for name in dir(keras.applications) if name[0].isupper()]
+
+
+def builder(name):
+    """The function that builds a model: of the tables below, or any of keras.applications by its own name."""
+    return BUILDERS.get(name) or application(name, SIZES.get(name, 32))
+
+
 APPLICATIONS = {
     "mobilenet": application("MobileNet", 32),
     "mobilenet_v2": application("MobileNetV2", 32),
@@ -180,13 +194,13 @@ BUILDERS = {
 
 def learning_rate(name):
     """Two steps from random weights, on maps of one pixel, throw a deep model with batch normalisation far."""
-    return 1e-6 if name in APPLICATIONS else 1e-3
+    return 1e-3 if name in BUILDERS and name not in APPLICATIONS else 1e-6
 
 
 def build(keras, name, seed=0):
     """The model with weights that no two channels share, so that a kept channel can be found again by its values."""
     keras.backend.clear_session()
-    model = BUILDERS[name](keras)
+    model = builder(name)(keras)
     numbers = np.random.RandomState(seed)
     model.set_weights([distinct(numbers, weight) for weight in model.get_weights()])
     return model

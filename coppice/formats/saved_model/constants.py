@@ -51,16 +51,20 @@ def _depthwise(sizes: LayerSizes, _: int) -> list[Numbers]:
 STATED: dict[str, tuple[tuple[re.Pattern[str], Values], ...]] = {
     "Flatten": ((re.compile(r"Const(_\d+)?"), _flattened),),
     "Reshape": ((re.compile(r"Reshape(_\d+)?/shape/(?P<index>\d+)"), _target),),
-    "Conv2DTranspose": ((re.compile(r"stack(_\d+)?/(?P<index>\d+)"), _output_axis),),
+    **dict.fromkeys(
+        ("Conv1DTranspose", "Conv2DTranspose", "Conv3DTranspose"),
+        ((re.compile(r"stack(_\d+)?/(?P<index>\d+)"), _output_axis),),
+    ),
     "Dense": ((re.compile(r"Tensordot(_\d+)?/Const_2"), _units),),
     "DepthwiseConv2D": ((re.compile(r"depthwise(_\d+)?/Shape"), _depthwise),),
     "SeparableConv2D": ((re.compile(r"separable_conv2d(_\d+)?/Shape"), _depthwise),),
 }
 
-#: class -> names of constants that hold axes: tensordot joins them by the operators that also join sizes.
+#: class -> names of constants that hold axes or times: tensordot joins them by the operators that also join sizes.
 AXES: dict[str, re.Pattern[str]] = {
     "Dense": re.compile(r"Tensordot(_\d+)?/(axes|free|Const|Const_1|concat(_1)?/axis|GatherV2(_1)?/axis)"),
     "DepthwiseConv2D": re.compile(r"depthwise(_\d+)?/dilation_rate"),
+    "RepeatVector": re.compile(r"stack(_\d+)?"),
     "SeparableConv2D": re.compile(r"separable_conv2d(_\d+)?/dilation_rate"),
 }
 
@@ -74,6 +78,7 @@ NEUTRAL_INPUTS = frozenset(
         *((operator, number) for operator in ("Mul", "AddV2", "Sub", "FloorDiv") for number in (0, 1)),
         *((operator, number) for operator in ("SpaceToBatchND", "BatchToSpaceND") for number in (1, 2)),
         *(("StridedSlice", number) for number in (1, 2, 3)),
+        ("Tile", 1),
         ("GatherV2", 2),
         ("ConcatV2", -1),
         ("Split", 0),
@@ -84,14 +89,15 @@ NEUTRAL_INPUTS = frozenset(
 KNOWN_OPERATORS = frozenset(
     """
     Abs Add AddN AddV2 ArgMax AssignAddVariableOp AssignSubVariableOp AssignVariableOp AvgPool AvgPool3D BatchMatMulV2
-    BatchToSpaceND BiasAdd Cast ConcatV2 Const Conv2D Conv2DBackpropInput Conv3D DepthwiseConv2dNative Elu Exp
-    ExpandDims FusedBatchNormV3 GatherV2 Greater GreaterEqual Identity IdentityN L2Loss LeakyRelu Less LessEqual Log
-    Log1p LogSoftmax MatMul Max MaxPool MaxPool3D Maximum Mean Min Minimum MirrorPad Mul Neg NoOp Pack Pad PadV2
-    PartitionedCall Placeholder Pow Prod RandomStandardNormal RandomUniform ReadVariableOp RealDiv Reciprocal Relu
-    Relu6 Reshape ResizeBilinear ResizeNearestNeighbor Round Rsqrt Select SelectV2 Selu Shape Sigmoid Sign Softmax
-    Softplus Softsign SpaceToBatchND Sqrt Square SquaredDifference Squeeze StatefulPartitionedCall
-    StatelessRandomGetKeyCounter StatelessRandomUniformV2 StopGradient StridedSlice Sub Sum Tanh Transpose
-    """.split()  # noqa: SIM905  # as a list it would be ninety lines
+    BatchToSpaceND BiasAdd Cast ConcatV2 Const Conv2D Conv2DBackpropInput Conv3D Conv3DBackpropInputV2
+    DepthwiseConv2dNative Einsum Elu Equal Erf Erfc Exp ExpandDims Fill FusedBatchNormV3 GatherV2 Greater GreaterEqual
+    Identity IdentityN L2Loss LeakyRelu Less LessEqual Log Log1p LogSoftmax LogicalAnd LogicalNot LogicalOr MatMul Max
+    MaxPool MaxPool3D Maximum Mean Min Minimum MirrorPad Mul Neg NoOp NotEqual Pack Pad PadV2 PartitionedCall
+    Placeholder Pow Prod RandomStandardNormal RandomUniform Range Rank ReadVariableOp RealDiv Reciprocal Relu Relu6
+    Reshape ResizeBilinear ResizeNearestNeighbor ResourceGather Round Rsqrt Select SelectV2 Selu Shape Sigmoid Sign
+    Softmax Softplus Softsign SpaceToBatchND Sqrt Square SquaredDifference Squeeze StatefulPartitionedCall
+    StatelessRandomGetKeyCounter StatelessRandomUniformV2 StopGradient StridedSlice Sub Sum Tanh Tile Transpose
+    """.split()  # noqa: SIM905  # as a list it would be a hundred lines
 )
 
 
@@ -108,6 +114,11 @@ def new_value(was: LayerSizes, now: LayerSizes, name: str, value: Numbers) -> Nu
             raise CantEdit(f"the constant {name} of a {was.kind} is {value}, not {old}")
         return answers.pop()
     return None
+
+
+def may_count_channels(value: Numbers) -> bool:
+    """Whether one of the numbers could be of channels that were cut: a cut leaves one of at least two."""
+    return any(number > 1 for number in value)
 
 
 def is_axes(kind: str, name: str) -> bool:

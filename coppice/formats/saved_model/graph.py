@@ -17,7 +17,14 @@ import numpy as np
 
 from coppice.formats.keras.file import LayerPath
 from coppice.formats.saved_model.bundle import DTYPES, set_shape
-from coppice.formats.saved_model.constants import KNOWN_OPERATORS, NEUTRAL_INPUTS, CantEdit, is_axes, new_value
+from coppice.formats.saved_model.constants import (
+    KNOWN_OPERATORS,
+    NEUTRAL_INPUTS,
+    CantEdit,
+    is_axes,
+    may_count_channels,
+    new_value,
+)
 from coppice.formats.saved_model.protos import Message
 from coppice.formats.saved_model.sizes import Resized, Shape, Sizes
 
@@ -154,8 +161,10 @@ def _edit_constant(node: Message, owner: Owner | None, consumers: list[tuple[str
     new = None if owner is None else new_value(owner.layer.was, owner.layer.now, owner.name, value)
     if new is not None:
         _set_numbers(tensor, new)
-    elif not (owner is not None and is_axes(owner.layer.was.kind, owner.name)) and not all(
-        _is_neutral(*consumer) for consumer in consumers
+    elif (
+        may_count_channels(value)
+        and not (owner is not None and is_axes(owner.layer.was.kind, owner.name))
+        and not all(_is_neutral(*consumer) for consumer in consumers)
     ):
         raise CantEdit(f"{where} is {value}, which may be a number of channels")
 

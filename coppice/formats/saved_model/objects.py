@@ -132,7 +132,12 @@ def _layers(
 
 
 def _own(nodes: Any, edges: Mapping[str, int]) -> list[int]:
-    """The nodes of a layer's variables as Keras orders them in every file: the trainable ones first."""
+    """The nodes of a layer's variables as Keras orders them in every file: the trainable ones first.
+
+    A preprocessing layer (Normalization) lists none, and holds its statistics in the order of their making.
+    """
+    if "variables" not in edges and "trainable_variables" not in edges:
+        return [node for node in dict.fromkeys(edges.values()) if nodes[node].HasField("variable")]
     listed = [children(nodes[edges[name]]) for name in ("trainable_variables", "variables") if name in edges]
     in_order = [edge[str(number)] for edge in listed for number in range(len(edge)) if str(number) in edge]
     return list(dict.fromkeys(in_order))
