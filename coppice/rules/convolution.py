@@ -1,7 +1,8 @@
 """Convolutions, plain, grouped, depthwise and transposed.
 
-The weight of a grouped convolution is one rectangle over all groups, so position i of every group is one unit. With a
-single input channel per group (depthwise) whole groups go instead: each takes its input and its outputs along.
+The weight of a grouped convolution is one rectangle over all groups, so position i of every group's inputs is one unit,
+and every group keeps as many outputs. With a single input channel per group (depthwise) whole groups go instead: each
+takes its input and its outputs along.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from coppice.channels import Axes, Labels
-from coppice.tracing.call import Call, Rule
+from coppice.tracing.call import Call, Rule, fixed
 
 
 def convolution(call: Call) -> Sequence[Axes]:
@@ -19,14 +20,29 @@ def convolution(call: Call) -> Sequence[Axes]:
     x, weight, groups = call.axes("input"), call.axes("weight"), call["groups"]
     spatial = len(weight) - 2
     channels = x[-spatial - 1]
-    for labels in (*weight[2:], *x[-spatial:]):
-        call.ledger.fix(labels, "spatial axis of a convolution")
+    places = [_place(call, number, x[number - spatial], weight[2 + number]) for number in range(spatial)]
     rule = _transposed if call["transposed"] else _forward
     out = rule(call, channels, weight[0], weight[1], groups)
     if call["bias"] is not None:
         call.ledger.tie(out, call.axes("bias")[0])
-    shape = call.outputs[0].shape
-    return [(*x[: -spatial - 1], out, *(np.zeros(n, dtype=np.int64) for n in shape[-spatial:]))]
+    return [(*x[: -spatial - 1], out, *places)]
+
+
+def _place(call: Call, number: int, x: Labels, kernel: Labels) -> Labels:
+    """Labels of a spatial axis of the result: fixed, but where channels lie along it."""
+    weight, length = call["weight"], call.outputs[0].shape[number - (call["weight"].dim() - 2)]
+    if length == 1 and kernel.size == x.size and not call["transposed"] and not call["padding"][number]:
+        call.ledger.contract(x, kernel)  # the kernel reads the whole axis at once
+        return fixed([1])[0]
+    call.ledger.fix(kernel, "spatial axis of a convolution")
+    if kernel.size == 1 and length == x.size and call["stride"][number] == 1 and not call["padding"][number]:
+        return x  # every place for itself
+    if length == x.size and x.any() and weight.shape[0] == weight.shape[1] == 1:
+        # One kernel over the channels (ECA): it reads neighbours, whoever they are after the cut.
+        call.ledger.mixes(x, f"a convolution runs along these channels ({call.ledger.where})")
+        return x
+    call.ledger.fix(x, "spatial axis of a convolution")
+    return fixed([length])[0]
 
 
 def _forward(call: Call, x: Labels, out: Labels, into: Labels, groups: int) -> Labels:
@@ -38,7 +54,7 @@ def _forward(call: Call, x: Labels, out: Labels, into: Labels, groups: int) -> L
         call.ledger.tie(np.repeat(x, out.size // groups), out)
     else:
         call.ledger.contract(x, np.tile(into, groups))
-        _align(call, out, groups)
+        call.ledger.balance(list(out.reshape(groups, -1)))
     return out
 
 
@@ -53,16 +69,9 @@ def _transposed(call: Call, x: Labels, into: Labels, out: Labels, groups: int) -
         call.ledger.tie(x, into)
         return np.repeat(into, out.size)
     call.ledger.contract(x, into)
-    _align(call, into, groups)
+    call.ledger.balance(list(into.reshape(groups, -1)))
     call.ledger.produces(out)
     return np.tile(out, groups)
-
-
-def _align(call: Call, labels: Labels, groups: int) -> None:
-    """Position i of every group is one unit."""
-    by_group = labels.reshape(groups, -1)
-    for other in by_group[1:]:
-        call.ledger.tie(by_group[0], other)
 
 
 RULES: dict[str, Rule] = {

@@ -1,14 +1,18 @@
-"""Picking by index tensors: the indexed axis is fixed, because the index counts positions."""
+"""Picking and placing by index tensors: the indexed axis is fixed, because the index counts positions."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 
 from coppice.channels import Axes
+from coppice.rules.elementwise import broadcast
 from coppice.tracing.call import Call, Rule, fixed
 from coppice.tracing.tracer import refuse
+
+PICKED = "picked by position"
 
 
 def embedding(call: Call) -> Sequence[Axes]:
@@ -19,28 +23,108 @@ def embedding(call: Call) -> Sequence[Axes]:
     return [(*call.axes("indices"), columns)]
 
 
+def embedding_bag(call: Call) -> Sequence[Axes]:
+    """Rows are picked and summed, averaged or compared, each column for itself."""
+    rows, columns = call.axes("weight")
+    call.ledger.fix(rows, "vocabulary of an embedding")
+    call.ledger.produces(columns)
+    bags, *rest = call.outputs
+    return [(*fixed(bags.shape[:1]), columns), *(fixed(output.shape) for output in rest)]
+
+
 def index_select(call: Call) -> Sequence[Axes]:
     """One axis is picked from, the others pass."""
     axes = list(call.axes("self"))
     dim = call["dim"] % len(axes)
-    call.ledger.fix(axes[dim], "picked by position")
+    call.ledger.fix(axes[dim], PICKED)
     axes[dim] = fixed([call.outputs[0].shape[dim]])[0]
     return [tuple(axes)]
 
 
+def gathered(call: Call) -> Sequence[Axes]:
+    """gather, scatter: along one axis by position; along the others index, source and tensor lie on each other."""
+    axes = list(call.axes("self"))
+    dim = call["dim"] % len(axes)
+    call.ledger.fix(axes[dim], PICKED)
+    gives = call.op._schema.name == "aten::gather"
+    axes[dim] = fixed([call.outputs[0].shape[dim]])[0]
+    for name in ("index", "src"):
+        other = call.arguments.get(name)
+        if not isinstance(other, torch.Tensor):
+            continue
+        for axis, labels in enumerate(call.labels(other)):
+            if axis == dim:
+                call.ledger.fix(labels, PICKED)
+            elif labels.size == axes[axis].size:
+                call.ledger.tie(axes[axis], labels)
+            else:  # a shorter index reaches only the first positions
+                call.ledger.fix(axes[axis], PICKED)
+                call.ledger.fix(labels, PICKED)
+                axes[axis] = fixed([call.outputs[0].shape[axis]])[0] if gives else axes[axis]
+    return [tuple(axes)]
+
+
+def placed(call: Call) -> Sequence[Axes]:
+    """index_add, index_copy, index_fill: along one axis by position; along the others source and tensor are tied."""
+    axes = list(call.axes("self"))
+    dim = call["dim"] % len(axes)
+    call.ledger.fix(axes[dim], PICKED)
+    axes[dim] = fixed([axes[dim].size])[0]
+    source = call.arguments.get("source")
+    if isinstance(source, torch.Tensor):
+        for axis, labels in enumerate(call.labels(source)):
+            if axis == dim:
+                call.ledger.fix(labels, PICKED)
+            else:
+                call.ledger.tie(axes[axis], labels)
+    return [tuple(axes)]
+
+
 def index(call: Call) -> Sequence[Axes]:
-    """`x[i]` with one table of positions passes the other axes; masks and several tables fix everything."""
-    tables = [(axis, picked) for axis, picked in enumerate(call["indices"]) if picked is not None]
-    if len(tables) != 1 or tables[0][1].dtype not in (torch.int32, torch.int64):
+    """`x[i]`, `x[mask]`, `x[:, i, j]`: the axes under the tables are fixed, the others pass."""
+    axes = _picked(call)
+    return refuse(call) if axes is None else [axes]
+
+
+def index_put(call: Call) -> Sequence[Axes]:
+    """`x[i] = y`: the values lie on `x[i]`."""
+    axes = _picked(call)
+    if axes is None:
         return refuse(call)
-    ((dim, table),) = tables
+    broadcast(call, [axes, call.axes("values")], [labels.size for labels in axes])
+    return [call.axes("self")]
+
+
+def _picked(call: Call) -> Axes | None:
+    """The axes of `x[i]`; None where tables have other axes between them, which then move to the front."""
     axes = call.axes("self")
-    call.ledger.fix(axes[dim], "picked by position")
-    return [(*axes[:dim], *fixed(table.shape), *axes[dim + 1 :])]
+    covered: list[int] = []
+    shapes: list[Sequence[int]] = []
+    axis = 0
+    for table in call["indices"]:
+        mask = table is not None and table.dtype in (torch.bool, torch.uint8)
+        spans = table.dim() if mask else 1
+        if table is not None:
+            covered += range(axis, axis + spans)
+            shapes.append([int(table.count_nonzero())] if mask else table.shape)
+        axis += spans
+    first, after = covered[0], covered[-1] + 1
+    if len(covered) < after - first:
+        return None
+    for labels in (
+        *axes[first:after],
+        *(x for table in call["indices"] if table is not None for x in call.labels(table)),
+    ):
+        call.ledger.fix(labels, PICKED)
+    return (*axes[:first], *fixed(np.broadcast_shapes(*shapes)), *axes[after:])
 
 
 RULES: dict[str, Rule] = {
     "aten::embedding": embedding,
-    "aten::index": index,
+    **dict.fromkeys(("aten::_embedding_bag", "aten::_embedding_bag_forward_only"), embedding_bag),
+    **dict.fromkeys(("aten::index", "aten::_unsafe_index"), index),
+    **dict.fromkeys(("aten::index_put", "aten::_unsafe_index_put", "aten::_index_put_impl"), index_put),
     "aten::index_select": index_select,
+    **dict.fromkeys(("aten::index_add", "aten::index_copy", "aten::index_fill"), placed),
+    **dict.fromkeys(("aten::gather", "aten::scatter", "aten::scatter_add", "aten::scatter_reduce"), gathered),
 }

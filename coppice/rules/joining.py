@@ -15,12 +15,20 @@ def concatenate(call: Call) -> Sequence[Axes]:
     parts = [call.labels(tensor) for tensor in call["tensors"] if tuple(tensor.shape) != (0,)]
     dim = call["dim"] % len(parts[0])
     axes: list[Labels] = list(parts[0])
-    axes[dim] = np.concatenate([part[dim] for part in parts])
+    axes[dim] = np.concatenate([_staying(call, part[dim]) for part in parts])
     for part in parts[1:]:
-        for axis, (first, other) in enumerate(zip(parts[0], part, strict=True)):
+        for axis, other in enumerate(part):
             if axis != dim:
-                call.ledger.tie(first, other)
+                axes[axis] = call.ledger.tie(axes[axis], other)
     return [tuple(axes)]
+
+
+def _staying(call: Call, labels: Labels) -> Labels:
+    """A single position never goes (a class token); said at once, so that the axis it joins is free of it."""
+    if labels.size > 1 or not labels.any():
+        return labels
+    call.ledger.fix(labels, "the only position of its axis")
+    return np.zeros_like(labels)
 
 
 def stack(call: Call) -> Sequence[Axes]:

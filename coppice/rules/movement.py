@@ -7,7 +7,7 @@ really regroup, so that large spatial axes cost nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from itertools import pairwise
 
@@ -20,6 +20,9 @@ from coppice.tracing.tracer import refuse
 
 #: Moves one integer tensor as the operator does; gives its outputs.
 Move = Callable[[torch.Tensor], Sequence[torch.Tensor]]
+
+#: Chooses, among the axes along which labels lie, the one that carries them; the second argument is their shape.
+Carrier = Callable[[Sequence[int], Sequence[int]], int]
 
 #: Inner axes up to this size are taken for spatial blocks (pixel shuffle by hand: 2, 3, 4), not for head widths.
 SMALL_BLOCK = 4
@@ -37,9 +40,7 @@ def moved(call: Call) -> Sequence[Axes]:
     return read_back(call, call.axes(name), move, [tuple(output.shape) for output in call.outputs], outermost)
 
 
-def read_back(
-    call: Call, axes: Axes, move: Move, shapes: Sequence[Sequence[int]], carrier: Callable[[Sequence[int]], int]
-) -> list[Axes]:
+def read_back(call: Call, axes: Axes, move: Move, shapes: Sequence[Sequence[int]], carrier: Carrier) -> list[Axes]:
     """Move the labels of each axis; give the axes of each output.
 
     Labels that lie along several output axes (a split axis) are carried by one of them, which `carrier` chooses among
@@ -67,14 +68,12 @@ def _without_repeats(labels: torch.Tensor) -> Labels:
     return short.numpy().astype(np.int64)
 
 
-def _assign(
-    call: Call, result: list[Labels], labels: Labels, carrier: Callable[[Sequence[int]], int], *, padded: bool
-) -> None:
+def _assign(call: Call, result: list[Labels], labels: Labels, carrier: Carrier, *, padded: bool) -> None:
     along = [axis for axis in range(labels.ndim) if labels.shape[axis] > 1 and _varies(labels, axis)]
     if not along:
         call.ledger.fix(labels.ravel()[:1], "all positions of an axis are one unit")
         return
-    chosen = along[carrier([labels.shape[axis] for axis in along])]
+    chosen = carrier(along, labels.shape)
     by_position = np.moveaxis(labels, chosen, -1).reshape(-1, labels.shape[chosen])
     line = by_position.max(axis=0) if padded else by_position[0].copy()
     if len(along) > 1:
@@ -82,10 +81,9 @@ def _assign(
         if padded:
             distinct = np.where(distinct == FIXED, line, distinct)
         call.ledger.tie(np.tile(line, len(distinct)), distinct.ravel())
-    if result[chosen].any():
-        call.ledger.fix(result[chosen], "two pruned axes merged into one")
-        if not line.any():
-            return
+    if result[chosen].any():  # the first keeps the place: of a filter, the input channels before its kernel
+        call.ledger.fix(line, "merged with another axis that may be pruned")
+        return
     result[chosen] = line
 
 
@@ -94,14 +92,28 @@ def _varies(labels: Labels, axis: int) -> bool:
     return bool((labels != first).any())
 
 
-def outermost(_: Sequence[int]) -> int:
+def outermost(along: Sequence[int], _: Sequence[int]) -> int:
     """The first of the axes that a split gives: what pixel shuffle leaves of the channels."""
-    return 0
+    return along[0]
 
 
-def innermost(sizes: Sequence[int]) -> int:
+def innermost(along: Sequence[int], shape: Sequence[int]) -> int:
     """The last of the axes that a split gives (the width of a head), unless it is a small spatial block."""
-    return len(sizes) - 1 if sizes[-1] > SMALL_BLOCK else int(np.argmax(sizes))
+    return along[-1] if shape[along[-1]] > SMALL_BLOCK else max(along, key=lambda axis: shape[axis])
+
+
+def around(along: Sequence[int], shape: Sequence[int]) -> int:
+    """The axis around the last one (the heads), unless that one is a small spatial block."""
+    return along[-2] if len(along) > 1 and shape[along[-1]] > SMALL_BLOCK else innermost(along, shape)
+
+
+def followed(carrier: Carrier, literal: Collection[int]) -> Carrier:
+    """A carrier among the axes whose size the code does not give as a mere number, if there are any."""
+
+    def chosen(along: Sequence[int], shape: Sequence[int]) -> int:
+        return carrier([axis for axis in along if axis not in literal] or along, shape)
+
+    return chosen
 
 
 def reshaped(call: Call) -> Sequence[Axes]:
@@ -115,7 +127,8 @@ def reshaped(call: Call) -> Sequence[Axes]:
         if len(part) == 1 and len(target) == 1:
             result += part
         else:
-            result += read_back(call, part, partial(_to, target), [target], innermost)[0]
+            carrier = followed(around if call.whole_heads else innermost, {axis - after.start for axis in call.literal})
+            result += read_back(call, part, partial(_to, target), [target], carrier)[0]
     return [tuple(result)]
 
 
@@ -161,15 +174,28 @@ def expanded(call: Call) -> Sequence[Axes]:
 
 
 def pieces(call: Call) -> Sequence[Axes]:
-    """split, chunk: the pieces stay equally wide, so position i of each is one unit; unequal pieces are fixed."""
+    """split, chunk: equal pieces stay equally wide; the sizes of unequal ones are the code's."""
     axes = moved(call)
     dim = call["dim"] % len(axes[0])
-    for piece in axes[1:]:
-        if piece[dim].size == axes[0][dim].size:
-            call.ledger.tie(axes[0][dim], piece[dim])
-        else:
-            call.ledger.fix(np.concatenate([axes[0][dim], piece[dim]]), "split into unequal pieces")
+    pieces = [piece[dim] for piece in axes]
+    if len({piece.size for piece in pieces}) == 1:
+        call.ledger.balance(pieces)
     return axes
+
+
+def sliced(call: Call) -> Sequence[Axes]:
+    """slice: what is taken passes; where it ends is the code's. Every k-th position: each k of them are one unit."""
+    axes = list(call.axes("self"))
+    dim = call["dim"] % len(axes)
+    labels, step = axes[dim], call["step"]
+    if step > 1 and labels.any():
+        if labels.size % step:
+            call.ledger.fix(labels, "every k-th position of an axis that k does not divide")
+        by_step = labels[: labels.size // step * step].reshape(-1, step)
+        for other in by_step.T[1:]:
+            call.ledger.tie(by_step.T[0], other)
+    axes[dim] = labels[slice(call["start"], call["end"], step)]
+    return [tuple(axes)]
 
 
 def shuffled(call: Call) -> Sequence[Axes]:
@@ -216,6 +242,7 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(("aten::channel_shuffle", "aten::native_channel_shuffle"), shuffled),
     "aten::as_strided": strided,
     "aten::roll": rolled,
+    "aten::slice": sliced,
     **dict.fromkeys(
         (
             "aten::diagonal",
@@ -226,7 +253,6 @@ RULES: dict[str, Rule] = {
             "aten::pixel_unshuffle",
             "aten::repeat",
             "aten::select",
-            "aten::slice",
             "aten::squeeze",
             "aten::t",
             "aten::transpose",

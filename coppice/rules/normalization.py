@@ -15,8 +15,11 @@ from coppice.tracing.call import Call, Rule, fixed
 
 
 def batch_norm(call: Call) -> Sequence[Axes]:
-    """Weight, bias and running statistics follow axis 1."""
+    """Weight, bias and running statistics follow axis 1; fresh statistics run over the other axes."""
     x = call.axes("input")
+    if call.arguments.get("training", "update" in call.op._schema.name):
+        for labels in (*x[:1], *x[2:]):  # of an image they are fixed, of a standardised weight they are channels
+            call.ledger.mixes(labels, f"batch statistics run over these channels ({call.ledger.where})")
     for name in ("weight", "bias", "running_mean", "running_var"):
         if call.arguments.get(name) is not None:
             call.ledger.tie(x[1], call.axes(name)[0])
@@ -39,18 +42,23 @@ def layer_norm(call: Call) -> Sequence[Axes]:
 
 
 def group_norm(call: Call) -> Sequence[Axes]:
-    """Position i of every group is one unit, so that the groups stay equally wide."""
+    """The groups stay equally wide; with one channel per group there is nothing to mix."""
     x, groups = call.axes("input"), call["group"]
     for name in ("weight", "bias"):
         if call[name] is not None:
             call.ledger.tie(x[1], call.axes(name)[0])
     by_group = x[1].reshape(groups, -1)
-    if by_group.shape[1] == 1:
-        call.ledger.fix(x[1], "one channel per group of a group norm")
-    for other in by_group[1:]:
-        call.ledger.tie(by_group[0], other)
-    call.ledger.mixes(x[1], f"group norm takes its mean and variance over these channels ({call.ledger.where})")
+    if by_group.shape[1] > 1:
+        call.ledger.balance(list(by_group))
+        call.ledger.mixes(x[1], f"group norm takes its mean and variance over these channels ({call.ledger.where})")
     return [x, *(tuple(np.zeros(n, dtype=np.int64) for n in output.shape) for output in call.outputs[1:])]
+
+
+def weight_norm(call: Call) -> Sequence[Axes]:
+    """_weight_norm_interface: `v` scaled to length `g` for each position of `dim`; zeros add nothing to a length."""
+    v, g, dim = call.axes("v"), call.axes("g"), call["dim"]
+    call.ledger.tie(v[dim], g[dim])
+    return [v, tuple(v[dim] if axis == dim else labels for axis, labels in enumerate(g))]
 
 
 RULES: dict[str, Rule] = {
@@ -69,4 +77,5 @@ RULES: dict[str, Rule] = {
     ),
     "aten::native_group_norm": group_norm,
     "aten::native_layer_norm": layer_norm,
+    "aten::_weight_norm_interface": weight_norm,
 }

@@ -1,11 +1,19 @@
-"""Operators in which the positions of an axis meet: that axis is fixed, the others pass."""
+"""Operators in which the positions of an axis meet.
+
+A sum over channels is exact when the removed ones are zero, as the oracle makes them: the axis is read, and vanishes. A
+mean, a largest value or a softmax becomes another one when channels go: marked, as layer norm is. Where the result
+names positions (argmax, sort, a running sum), the axis is fixed.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from coppice.channels import Axes
+from coppice.channels import Axes, Labels
 from coppice.tracing.call import Call, Rule, fixed
+
+#: What becomes of the labels of a reduced axis.
+Meeting = Callable[[Call, Labels], None]
 
 
 def _dims(call: Call, rank: int) -> set[int]:
@@ -15,23 +23,61 @@ def _dims(call: Call, rank: int) -> set[int]:
     return {d % rank for d in (dim if isinstance(dim, (list, tuple)) else [dim])} if rank else set()
 
 
-def along(call: Call) -> Sequence[Axes]:
+def summed(call: Call, labels: Labels) -> None:
+    """Zeros add nothing."""
+    call.ledger.contract(labels, labels)
+
+
+def mixed(call: Call, labels: Labels) -> None:
+    """The result depends on how many positions there are, or on the zeros of removed ones."""
+    call.ledger.mixes(labels, f"a value is taken over all of these channels ({call.ledger.where})")
+
+
+def held(call: Call, labels: Labels) -> None:
+    """The result names positions."""
+    call.ledger.fix(labels, "the channels are compared by position along their own axis")
+
+
+def normed(call: Call, labels: Labels) -> None:
+    """A norm of zeros is zero, but the norm of order -inf is the smallest of all."""
+    order = next((call.arguments[name] for name in ("ord", "p") if call.arguments.get(name) is not None), 2)
+    (summed if isinstance(order, (int, float)) and order > 0 else mixed)(call, labels)
+
+
+def reduced(meeting: Meeting) -> Rule:
+    """The axes vanish, or stay with size 1."""
+
+    def rule(call: Call) -> Sequence[Axes]:
+        axes = call.axes("self")
+        dims = _dims(call, len(axes))
+        for dim in dims:
+            meeting(call, axes[dim])
+        rest = tuple(labels for axis, labels in enumerate(axes) if axis not in dims)
+        kept = tuple(fixed([1])[0] if axis in dims else labels for axis, labels in enumerate(axes))
+        return [kept if output.dim() == len(axes) else rest for output in call.outputs]
+
+    return rule
+
+
+def along(meeting: Meeting) -> Rule:
     """softmax, cumsum, sort: the shape stays, the positions along the axis depend on each other."""
+
+    def rule(call: Call) -> Sequence[Axes]:
+        axes = call.axes("self")
+        for dim in _dims(call, len(axes)):
+            meeting(call, axes[dim])
+        return [axes if output.dim() == len(axes) else fixed(output.shape) for output in call.outputs]
+
+    return rule
+
+
+def extreme(call: Call) -> Sequence[Axes]:
+    """max and min along an axis: the value is mixed; who reads the positions too needs all of them."""
+    outputs = reduced(mixed)(call)
     axes = call.axes("self")
     for dim in _dims(call, len(axes)):
-        call.ledger.fix(axes[dim], "the channels are compared or summed along their own axis")
-    return [axes if output.dim() == len(axes) else fixed(output.shape) for output in call.outputs]
-
-
-def reduced(call: Call) -> Sequence[Axes]:
-    """sum, mean, max: the axes vanish, or stay with size 1."""
-    axes = call.axes("self")
-    dims = _dims(call, len(axes))
-    for dim in dims:
-        call.ledger.fix(axes[dim], "the channels are reduced to one value")
-    rest = tuple(labels for axis, labels in enumerate(axes) if axis not in dims)
-    kept = tuple(fixed([1])[0] if axis in dims else labels for axis, labels in enumerate(axes))
-    return [kept if output.dim() == len(axes) else rest for output in call.outputs]
+        call.when_read(call.outputs[1], axes[dim], "the position of the largest or smallest channel is read")
+    return outputs
 
 
 def top(call: Call) -> Sequence[Axes]:
@@ -45,47 +91,48 @@ def top(call: Call) -> Sequence[Axes]:
 
 RULES: dict[str, Rule] = {
     **dict.fromkeys(
+        ("aten::_log_softmax", "aten::_safe_softmax", "aten::_softmax", "aten::log_softmax", "aten::softmax"),
+        along(mixed),
+    ),
+    **dict.fromkeys(
         (
-            "aten::_log_softmax",
-            "aten::_safe_softmax",
-            "aten::_softmax",
             "aten::argsort",
             "aten::cummax",
             "aten::cumprod",
             "aten::cumsum",
-            "aten::log_softmax",
             "aten::logcumsumexp",
-            "aten::softmax",
             "aten::sort",
         ),
-        along,
+        along(held),
+    ),
+    **dict.fromkeys(("aten::nansum", "aten::sum"), reduced(summed)),
+    **dict.fromkeys(("aten::linalg_vector_norm", "aten::norm"), reduced(normed)),
+    **dict.fromkeys(
+        (
+            "aten::amax",
+            "aten::amin",
+            "aten::logsumexp",
+            "aten::max",
+            "aten::mean",
+            "aten::min",
+            "aten::std",
+            "aten::std_mean",
+            "aten::var",
+            "aten::var_mean",
+        ),
+        reduced(mixed),
     ),
     **dict.fromkeys(
         (
             "aten::all",
-            "aten::amax",
-            "aten::amin",
             "aten::any",
             "aten::argmax",
             "aten::argmin",
-            "aten::linalg_vector_norm",
-            "aten::logsumexp",
-            "aten::max.dim",
-            "aten::max",
-            "aten::mean",
             "aten::median",
-            "aten::min.dim",
-            "aten::min",
-            "aten::norm",
-            "aten::nansum",
             "aten::prod",
-            "aten::std",
-            "aten::std_mean",
-            "aten::sum",
-            "aten::var",
-            "aten::var_mean",
         ),
-        reduced,
+        reduced(held),
     ),
+    **dict.fromkeys(("aten::max.dim", "aten::min.dim"), extreme),
     "aten::topk": top,
 }

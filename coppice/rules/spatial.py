@@ -1,10 +1,13 @@
-"""Pooling, resizing and reflecting: the spatial axes change, the ones before them pass."""
+"""Pooling, resizing, padding, sampling: the spatial axes change, the ones before them pass."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
-from coppice.channels import Axes
+import numpy as np
+
+from coppice.channels import FIXED, Axes
 from coppice.tracing.call import Call, Rule, fixed
 
 
@@ -21,18 +24,70 @@ def spatial(rank: int) -> Rule:
 
 
 def padded(call: Call) -> Sequence[Axes]:
-    """constant_pad_nd: an axis that grows can't be cut; padding of spatial axes passes."""
-    axes = list(call.axes("self"))
-    shape = call.outputs[0].shape
-    for axis, labels in enumerate(axes):
-        amount = len(call["pad"]) // 2 - (len(axes) - 1 - axis)
-        if amount > 0 and any(call["pad"][2 * (len(axes) - 1 - axis) : 2 * (len(axes) - axis)]):
-            call.ledger.fix(labels, "padded along the channel axis")
-            axes[axis] = fixed([shape[axis]])[0]
+    """constant_pad_nd: what is added stays, what was there keeps its labels."""
+    axes, pad = list(call.axes("self")), call["pad"]
+    for number in range(len(pad) // 2):
+        before, after = pad[2 * number], pad[2 * number + 1]
+        labels = axes[-1 - number]
+        kept = labels[max(-before, 0) : labels.size - max(-after, 0)]
+        axes[-1 - number] = np.pad(kept, (max(before, 0), max(after, 0)), constant_values=FIXED)
     return [tuple(axes)]
 
 
+def sampled(call: Call) -> Sequence[Axes]:
+    """grid_sampler: every channel is read at the places that the grid names."""
+    x, grid = call.axes("input"), call.axes("grid")
+    for labels in (*x[2:], *grid[1:]):
+        call.ledger.fix(labels, "places that a grid names")
+    call.ledger.tie(x[0], grid[0])
+    return [(x[0], x[1], *fixed(call.outputs[0].shape[2:]))]
+
+
+def folded(call: Call) -> Sequence[Axes]:
+    """col2im (fold): channel c of the image is made of the positions c * k to c * k + k of the columns."""
+    *batch, columns, places = call.axes("self")
+    by_channel = columns.reshape(-1, math.prod(call["kernel_size"]))
+    for other in by_channel.T[1:]:
+        call.ledger.tie(by_channel.T[0], other)
+    call.ledger.fix(places, "places of an image")
+    return [(*batch, by_channel.T[0].copy(), *fixed(call.outputs[0].shape[-2:]))]
+
+
+def transformed(call: Call) -> Sequence[Axes]:
+    """Fourier transforms: the axes transformed are fixed, the others pass."""
+    axes = list(call.axes("self"))
+    for dim in call["dim"]:
+        call.ledger.fix(axes[dim], "transformed along this axis")
+        axes[dim] = fixed([call.outputs[0].shape[dim]])[0]
+    return [tuple(axes)]
+
+
+def averaged(rank: int) -> Rule:
+    """avg_pool: as all pooling, but a window of odd or even width that slides along channels mixes them."""
+    pooled = spatial(rank)
+
+    def rule(call: Call) -> Sequence[Axes]:
+        axes = call.axes("self")
+        kernel, shape = call["kernel_size"], call.outputs[0].shape
+        along = [place for place in range(-rank, 0) if axes[place].any()]
+        if len(along) != 1 or any(call["padding"]) or set(call["stride"]) != {1}:
+            return pooled(call)
+        (place,) = along
+        centre = axes[place][kernel[place] // 2 :][: shape[place]]
+        if np.count_nonzero(centre) < np.count_nonzero(axes[place]):
+            return pooled(call)
+        call.ledger.mixes(centre, f"a mean runs along these channels ({call.ledger.where})")
+        return [tuple(centre if axis == len(axes) + place else labels for axis, labels in enumerate(axes))]
+
+    return rule
+
+
 RULES: dict[str, Rule] = {
+    **dict.fromkeys(("aten::grid_sampler_2d", "aten::grid_sampler_3d"), sampled),
+    **dict.fromkeys(("aten::_fft_c2c", "aten::_fft_c2r", "aten::_fft_r2c"), transformed),
+    "aten::col2im": folded,
+    "aten::avg_pool2d": averaged(2),
+    "aten::avg_pool3d": averaged(3),
     "aten::constant_pad_nd": padded,
     **dict.fromkeys(
         (
@@ -55,7 +110,6 @@ RULES: dict[str, Rule] = {
             "aten::_upsample_bilinear2d_aa",
             "aten::_upsample_nearest_exact2d",
             "aten::adaptive_max_pool2d",
-            "aten::avg_pool2d",
             "aten::fractional_max_pool2d",
             "aten::max_pool2d_with_indices",
             "aten::max_unpool2d",
@@ -72,7 +126,6 @@ RULES: dict[str, Rule] = {
             "aten::_adaptive_avg_pool3d",
             "aten::_upsample_nearest_exact3d",
             "aten::adaptive_max_pool3d",
-            "aten::avg_pool3d",
             "aten::max_pool3d_with_indices",
             "aten::reflection_pad3d",
             "aten::replication_pad3d",

@@ -6,10 +6,15 @@ import copy
 
 import torch
 from torch import nn
+from torch.nn.utils.parametrize import is_parametrized
 
 from coppice.records.plan import Plan
 from coppice.steps.follow import follow
 from coppice.tracing import put
+
+#: What a removed position is multiplied by in the masked model: nothing to the outputs in any precision, but a norm
+#: over removed positions stays a number, where 0 / 0 would spread.
+FAINT = 2.0**-60
 
 
 def apply(module: nn.Module, plan: Plan) -> nn.Module:
@@ -17,7 +22,7 @@ def apply(module: nn.Module, plan: Plan) -> nn.Module:
 
     The module given is left untouched. A tensor that is stored under several names stays one tensor.
     """
-    pruned = copy.deepcopy(module)
+    pruned = copied(module)
     done: dict[torch.Tensor, torch.Tensor] = {}
     by_tensor = {named: plan.kept[name] for name, named in _stored(pruned).items() if name in plan.kept}
     put(pruned, plan.attributes)
@@ -30,7 +35,8 @@ def apply(module: nn.Module, plan: Plan) -> nn.Module:
                 done[tensor] = _sliced(tensor, by_tensor[tensor])
             setattr(part, name, done[tensor])
             touched.append(part)
-    for part in dict.fromkeys(touched):
+    parametrized = [part for part in pruned.modules() if touched and is_parametrized(part)]
+    for part in dict.fromkeys([*touched, *parametrized]):
         follow(part)
     if touched:
         follow(pruned)
@@ -38,15 +44,26 @@ def apply(module: nn.Module, plan: Plan) -> nn.Module:
 
 
 def masked(module: nn.Module, plan: Plan) -> nn.Module:
-    """A copy of `module` of full size in which exactly the positions that the plan removes are zero."""
-    dense = copy.deepcopy(module)
+    """A copy of `module` of full size in which exactly the positions that the plan removes are as good as zero."""
+    dense = copied(module)
     with torch.no_grad():
         for name, tensor in _stored(dense).items():
             for axis, kept in plan.kept.get(name, {}).items():
                 gone = torch.ones(tensor.shape[axis], dtype=torch.bool)
                 gone[list(kept)] = False
-                tensor[(slice(None),) * axis + (gone,)] = 0
+                tensor[(slice(None),) * axis + (gone,)] *= FAINT if tensor.is_floating_point() else 0
     return dense
+
+
+def copied(module: nn.Module) -> nn.Module:
+    """A deep copy, also of a module that keeps a computed tensor (`weight` under the weight norm of old)."""
+    computed = {
+        id(value): value.detach().clone()
+        for part in module.modules()
+        for value in vars(part).values()
+        if isinstance(value, torch.Tensor) and not value.is_leaf
+    }
+    return copy.deepcopy(module, computed)
 
 
 def _stored(module: nn.Module) -> dict[str, torch.Tensor]:

@@ -8,6 +8,8 @@ from typing import Any
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
+from torch.nn.utils.spectral_norm import SpectralNorm
+from torch.nn.utils.weight_norm import WeightNorm
 
 from coppice.tracing.network import Resizable
 
@@ -17,6 +19,10 @@ def follow(module: nn.Module) -> None:
     if isinstance(module, Resizable):
         module.resized()
         return
+    for hook in module._forward_pre_hooks.values():
+        if isinstance(hook, WeightNorm | SpectralNorm):  # computed before each forward, and kept as a plain attribute
+            computed = hook.compute_weight(module, *([False] if isinstance(hook, SpectralNorm) else []))
+            setattr(module, hook.name, computed.detach())
     for kind in type(module).__mro__:
         if kind in FOLLOW:
             FOLLOW[kind](module)
@@ -32,7 +38,8 @@ def _bilinear(layer: Any) -> None:
 
 
 def _convolution(layer: Any) -> None:
-    out, per_group = layer.weight.shape[:2]
+    out, per_group, *layer.kernel_size = layer.weight.shape
+    layer.kernel_size = tuple(layer.kernel_size)
     if layer.groups > 1 and layer.in_channels == layer.groups:  # depthwise: whole groups go
         layer.groups = out // (layer.out_channels // layer.groups)
     layer.out_channels, layer.in_channels = out, per_group * layer.groups
@@ -56,6 +63,8 @@ def _normalized_shape(layer: Any) -> None:
 
 
 def _channels(layer: Any) -> None:
+    if layer.num_groups == layer.num_channels:  # each channel for itself: whole groups go
+        layer.num_groups = layer.weight.shape[0]
     layer.num_channels = layer.weight.shape[0]
 
 
@@ -65,6 +74,32 @@ def _parameters(layer: Any) -> None:
 
 def _embedding(layer: Any) -> None:
     layer.num_embeddings, layer.embedding_dim = layer.weight.shape
+
+
+def _recurrent(layer: Any) -> None:
+    layer.input_size = layer.weight_ih_l0.shape[1]
+    layer.hidden_size = layer.weight_hh_l0.shape[0] // GATES[layer.mode]
+    if layer.proj_size:
+        layer.proj_size = layer.weight_hr_l0.shape[0]
+    # cuDNN wants the weights in one piece of memory, of which the layer keeps its own list.
+    layer._init_flat_weights()
+
+
+def _cell(layer: Any) -> None:
+    layer.hidden_size = layer.weight_hh.shape[1]
+    layer.input_size = layer.weight_ih.shape[1]
+
+
+#: Rows of a weight per hidden unit.
+GATES = {"LSTM": 4, "GRU": 3, "RNN_TANH": 1, "RNN_RELU": 1}
+
+
+def _attention(layer: Any) -> None:
+    layer.embed_dim = layer.out_proj.weight.shape[1]
+    layer.head_dim = layer.embed_dim // layer.num_heads
+    layer.kdim = layer.vdim = layer.embed_dim
+    if not layer._qkv_same_embed_dim:
+        layer.kdim, layer.vdim = layer.k_proj_weight.shape[1], layer.v_proj_weight.shape[1]
 
 
 FOLLOW: dict[type, Callable[[Any], None]] = {
@@ -79,4 +114,7 @@ FOLLOW: dict[type, Callable[[Any], None]] = {
     nn.PReLU: _parameters,
     nn.Embedding: _embedding,
     nn.EmbeddingBag: _embedding,
+    nn.RNNBase: _recurrent,
+    nn.RNNCellBase: _cell,
+    nn.MultiheadAttention: _attention,
 }

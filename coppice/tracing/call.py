@@ -25,6 +25,8 @@ class Call:
     when_read: Callable[[torch.Tensor, Labels, str], None]
     #: Axes of the output whose sizes the code wrote out as numbers: what they count can't be removed from them.
     literal: frozenset[int] = frozenset()
+    #: Whether an axis that is split into heads of some width loses whole heads; else every head loses width.
+    whole_heads: bool = False
 
     def __getitem__(self, name: str) -> Any:
         return self.arguments[name]

@@ -34,12 +34,14 @@ RuleOf = Callable[[torch._ops.OpOverload], Rule | None]
 class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves its modes untyped
     """Labels every tensor that an operator makes while the mode is active."""
 
-    def __init__(self, ledger: Ledger, rule_of: RuleOf, stored: Mapping[str, torch.Tensor]) -> None:
+    def __init__(
+        self, ledger: Ledger, rule_of: RuleOf, stored: Mapping[str, torch.Tensor], *, whole_heads: bool
+    ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.ledger = ledger
         self.path: list[str] = []  # the modules at work, outermost first
         self.numbers = Following(ledger, self.known, self.path)
-        self._rule_of = rule_of
+        self._rule_of, self._whole_heads = rule_of, whole_heads
         self._axes: MutableMapping[torch.Tensor, Axes] = WeakTensorKeyDictionary()
         self._names: MutableMapping[torch.Tensor, str] = WeakTensorKeyDictionary()
         self._when_read: MutableMapping[torch.Tensor, list[tuple[Labels, str]]] = WeakTensorKeyDictionary()
@@ -80,6 +82,7 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leave
             labels=self.labels,
             when_read=self.when_read,
             literal=self.numbers.literal,
+            whole_heads=self._whole_heads,
         )
         for output, axes in zip(outputs, _labelled(call, self._rule_of(func) or refuse), strict=True):
             self._axes[output] = axes
@@ -115,7 +118,7 @@ class Traced:
     integers: Integers
 
 
-def trace(network: Network, rule_of: RuleOf) -> Traced:
+def trace(network: Network, rule_of: RuleOf, *, whole_heads: bool = False) -> Traced:
     """Label one forward pass in evaluation and, where it runs, one in training, and settle the groups.
 
     Both passes write into one ledger, so that parts which only training runs (auxiliary heads) bind what they touch.
@@ -124,7 +127,7 @@ def trace(network: Network, rule_of: RuleOf) -> Traced:
     module = network.module
     ledger = Ledger()
     stored = {**dict(module.named_parameters()), **dict(module.named_buffers())}
-    tracer = Tracer(ledger, rule_of, stored)
+    tracer = Tracer(ledger, rule_of, stored, whole_heads=whole_heads)
     _watch(tracer, module, network.inputs)
     trains = True
     try:

@@ -16,8 +16,13 @@ from coppice.steps.search import Cut, largest_cut
 from coppice.tracing import Layer, Network, trace
 
 
-def network(module: nn.Module, *shapes: tuple[int, ...], batch: int = 2) -> Network:
-    """The module in evaluation mode, with weights, biases and statistics drawn so that no error can hide in a zero."""
+def network(
+    module: nn.Module, *shapes: tuple[int, ...], batch: int = 2, inputs: tuple[torch.Tensor, ...] = ()
+) -> Network:
+    """The module in evaluation mode, with weights, biases and statistics drawn so that no error can hide in a zero.
+
+    It reads `inputs`, or normal numbers of the given shapes of one sample.
+    """
     generator = torch.Generator().manual_seed(0)
     module.eval()
     for part in module.modules():
@@ -30,7 +35,7 @@ def network(module: nn.Module, *shapes: tuple[int, ...], batch: int = 2) -> Netw
         bias = getattr(part, "bias", None)
         if isinstance(bias, torch.Tensor):
             nn.init.uniform_(bias, -0.5, 0.5, generator=generator)
-    inputs = tuple(torch.randn(batch, *shape, generator=generator) for shape in shapes)
+    inputs = inputs or tuple(torch.randn(batch, *shape, generator=generator) for shape in shapes)
     layers = tuple(
         Layer(name=path, path=path, kind=type(part).__name__) for path, part in module.named_modules() if path
     )

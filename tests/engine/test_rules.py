@@ -40,6 +40,7 @@ class Case:
     widths: dict[str, int]  # layer -> size of axis 0 of its weight after a cut of one half
     reason: str = ""  # part of the reason why something stays
     shape: tuple[int, ...] = field(default=(3, 8, 8))
+    check: Check = Check.EXACT
 
 
 def conv(into: int, out: int, kernel: int = 3, **options: int) -> nn.Conv2d:
@@ -174,31 +175,67 @@ CASES: dict[str, Case] = {
     "a roll along the channels": Case(
         pair(), lambda m, x: m["b"](m["a"](x).roll(1, 1)), {"a": 8}, "rolled by a number"
     ),
-    "a slice with a bound": Case(pair(8, 5), lambda m, x: m["b"](m["a"](x)[:, :5]), {"a": 8}, "that the code names"),
-    "one channel picked": Case(
-        lambda: {"a": conv(3, 8), "b": conv(1, 4)}, lambda m, x: m["b"](m["a"](x)[:, 2:3]), {"a": 8}, "code names"
+    "a slice with a bound keeps what it takes and loses the rest": Case(
+        pair(8, 5), lambda m, x: m["b"](m["a"](x)[:, :5]), {"a": 7}, "counted by a hard-coded 5"
+    ),
+    "the last channel picked": Case(
+        lambda: {"a": conv(3, 8), "b": conv(1, 4)},
+        lambda m, x: m["b"](m["a"](x)[:, 7:8]),
+        {"a": 8},
+        "counted by a hard-coded 8",
     ),
     "channels picked by a table": Case(
         pair(8, 3), lambda m, x: m["b"](m["a"](x)[:, torch.tensor([1, 4, 5])]), {"a": 8}, "picked by position"
     ),
     "zeros padded after the channels": Case(
-        pair(8, 10),
-        lambda m, x: m["b"](F.pad(m["a"](x), (0, 0, 0, 0, 0, 2))),
-        {"a": 8},
-        "padded along the channel axis",
+        pair(8, 10), lambda m, x: m["b"](F.pad(m["a"](x), (0, 0, 0, 0, 0, 2))), {"a": 4}
     ),
     "zeros padded around the image": Case(
         pair(), lambda m, x: m["b"](F.pad(m["a"](x), (1, 2, 3, 4))), {"a": 4, "b": 4}
     ),
     "a softmax over the channels": Case(
-        pair(), lambda m, x: m["b"](m["a"](x).softmax(1)), {"a": 8}, "compared or summed"
+        pair(), lambda m, x: m["b"](m["a"](x).softmax(1)), {"a": 4}, check=Check.STATISTICS
     ),
     "a softmax over the image": Case(pair(), lambda m, x: m["b"](m["a"](x).softmax(-1)), {"a": 4, "b": 4}),
     "a mean over the channels": Case(
         lambda: {"a": conv(3, 8), "b": conv(1, 4)},
         lambda m, x: m["b"](m["a"](x).mean(1, keepdim=True)),
+        {"a": 4},
+        check=Check.STATISTICS,
+    ),
+    "a sum over the channels": Case(
+        lambda: {"a": conv(3, 8), "b": conv(1, 4)},
+        lambda m, x: m["b"](m["a"](x).relu().sum(1, keepdim=True)),
+        {"a": 4},
+    ),
+    "a sum over the channels of what is not zero for zero": Case(
+        lambda: {"a": conv(3, 8), "b": conv(1, 4)},
+        lambda m, x: m["b"](m["a"](x).sigmoid().sum(1, keepdim=True)),
         {"a": 8},
-        "reduced to one value",
+        "differs from the masked original",
+    ),
+    "a largest over the channels": Case(
+        lambda: {"a": conv(3, 8), "b": conv(1, 4)},
+        lambda m, x: m["b"](m["a"](x).max(1, keepdim=True)[0]),
+        {"a": 4},
+        check=Check.STATISTICS,
+    ),
+    "which channel is the largest": Case(
+        lambda: {"a": conv(3, 8), "b": conv(1, 4)},
+        lambda m, x: m["b"](m["a"](x).max(1, keepdim=True)[1].float()),
+        {"a": 8},
+        "position of the largest",
+    ),
+    "a kernel as wide as the features": Case(
+        lambda: {"a": nn.Linear(6, 8), "k": nn.Conv2d(1, 4, (3, 8)), "b": nn.Conv1d(4, 3, 1)},
+        lambda m, x: m["b"](m["k"](m["a"](x).unsqueeze(1)).squeeze(-1)),
+        {"a": 4, "k": 2, "b": 3},
+        shape=(10, 6),
+    ),
+    "one channel per group of a group norm": Case(
+        lambda: {"a": conv(3, 8), "n": nn.GroupNorm(8, 8), "b": conv(8, 4)},
+        lambda m, x: m["b"](m["n"](m["a"](x))),
+        {"a": 4, "n": 4, "b": 4},
     ),
     "a largest of two tensors": Case(pair(), lambda m, x: m["b"](torch.max(m["a"](x), m["a"](-x))), {"a": 4, "b": 4}),
     "a largest along the image": Case(
@@ -241,7 +278,7 @@ CASES: dict[str, Case] = {
         pair(), lambda m, x: m["b"]((y := m["a"](x)) * torch.arange(y.shape[1]).view(-1, 1, 1)), {"a": 8}, "aten::mul"
     ),
     "an operator without a rule": Case(
-        pair(), lambda m, x: m["b"](torch.fft.fft(m["a"](x)).real), {"a": 8}, "no rule for aten::_fft_r2c"
+        pair(), lambda m, x: m["b"](torch.linalg.pinv(m["a"](x))), {"a": 8}, "no rule for aten::linalg_pinv"
     ),
 }
 
@@ -252,12 +289,12 @@ def test_an_operation_cuts_what_it_should(name: str) -> None:
     net = network(Parts(case.layers(), case.forward), case.shape)
     found, refused = cut(net, 0.5)
 
-    assert refused == {}
+    assert case.reason or not refused
     layers = dict(found.module.get_submodule("layers").named_children())
     assert {layer: layers[layer].weight.shape[0] for layer in case.widths} == case.widths  # type: ignore[index]
     reasons = [frozen.reason for frozen in trace(net, rules.rule_of).channels.frozen]
-    assert any(case.reason in reason for reason in reasons)
-    assert found.verification.check is (Check.EXACT if found.plan else Check.NONE)
+    assert any(case.reason in reason for reason in (*reasons, *refused.values()))
+    assert found.verification.check is (case.check if found.plan else Check.NONE)
 
 
 @pytest.mark.parametrize(
@@ -272,9 +309,9 @@ def test_norms_over_channels_say_that_equality_cannot_hold(norm: nn.Module, word
     found, refused = cut(network(parts, (3, 8, 8)), 0.5)
 
     assert refused == {}
-    assert found.verification.check is Check.SHAPES
+    assert found.verification.check is Check.STATISTICS
     assert any(word in note for note in found.verification.notes)
-    assert found.verification.notes[0].startswith("1 of 2 groups were verified exactly")
+    assert found.verification.notes[0].startswith("1 of 2 groups")
 
 
 @pytest.mark.parametrize("row", rules.RULES)

@@ -1,0 +1,14 @@
+"""What people write in plain torch: name -> model, and what one half must leave of it."""
+
+from __future__ import annotations
+
+from tests.engine.user_models import attention, convolutional, recurrent, structural, weights
+from tests.engine.user_models.written import UserModel
+
+MODELS: dict[str, UserModel] = {
+    **attention.MODELS,
+    **convolutional.MODELS,
+    **recurrent.MODELS,
+    **structural.MODELS,
+    **weights.MODELS,
+}
