@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import io
+import zipfile
 from collections import OrderedDict
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +18,10 @@ from safetensors.torch import save_file
 from torch import nn
 
 from coppice.formats import open_upload
+from coppice.formats.pytorch.rewrite import rewrite
 from coppice.formats.pytorch.state_dict import fit
 from coppice.formats.pytorch.weights import read_weights
+from coppice.records.plan import Plan
 from tests.formats.models import MODELS, NET, built, upload
 
 
@@ -100,3 +105,110 @@ def test_weights_of_half_precision_go_into_the_type_of_the_class(tmp_path: Path)
 def test_a_small_expanded_mask_is_honest(tmp_path: Path) -> None:
     torch.save({"mask": torch.ones(1).expand(64, 64)}, tmp_path / "mask.pth")
     assert read_weights(tmp_path / "mask.pth", file="mask.pth").at(())["mask"].sum() == 64 * 64
+
+
+def notes_of(tmp_path: Path, content: Any, **options: Any) -> tuple[str, ...]:
+    torch.save(content, tmp_path / "weights.pth", **options)
+    return fit(built(NET, "Net"), read_weights(tmp_path / "weights.pth", file="weights.pth")).notes
+
+
+def test_of_several_state_dicts_the_one_that_fits_is_taken(tmp_path: Path) -> None:
+    (note,) = notes_of(tmp_path, {"model": nn.Linear(3, 3).state_dict(), "backbone": state()})
+    assert "'backbone' was taken" in note
+
+
+def test_the_model_goes_before_its_average(tmp_path: Path) -> None:
+    zeros = {key: torch.zeros_like(value) for key, value in state().items()}
+    module = built(NET, "Net")
+    torch.save({"ema": zeros, "net": state()}, tmp_path / "weights.pth")
+    fitted = fit(module, read_weights(tmp_path / "weights.pth", file="weights.pth"))
+    assert module.state_dict()["fc2.bias"].any()
+    assert "also holds 'ema'" in " ".join(fitted.notes)
+
+
+def test_an_average_of_other_shapes_is_no_copy(tmp_path: Path) -> None:
+    other = {**state(), "fc2.bias": torch.zeros(11)}
+    assert "also holds" not in " ".join(notes_of(tmp_path, {"model": state(), "ema": other}))
+
+
+def test_an_average_alone_is_said_to_be_one(tmp_path: Path) -> None:
+    assert "called an average" in " ".join(notes_of(tmp_path, {"ema_state_dict": state()}))
+
+
+def test_a_wrapper_inside_of_the_model_is_passed_over(tmp_path: Path) -> None:
+    # DataParallel around a part, as torch's own ImageNet example wraps AlexNet and VGG.
+    inside = {key.replace("conv2.", "conv2.module."): value for key, value in state().items()}
+    module = built(NET, "Net")
+    torch.save(inside, tmp_path / "weights.pth")
+    fitted = fit(module, read_weights(tmp_path / "weights.pth", file="weights.pth"))
+    assert fitted.keys.names["conv2.module.weight"] == "conv2.weight"
+    assert torch.equal(module.state_dict()["conv2.weight"], state()["conv2.weight"])
+
+
+def test_parts_beside_the_model_are_named(tmp_path: Path) -> None:
+    found = notes_of(tmp_path, {**{f"net.{k}": v for k, v in state().items()}, "loss.weight": torch.ones(10)})
+    assert "beside the model, and left as it is: loss.weight" in " ".join(found)
+
+
+def test_a_tensor_stored_under_one_of_its_two_names_is_not_missing(tmp_path: Path) -> None:
+    module = built(MODELS["tied"].source, "Tied")
+    expected = {key: value.clone() for key, value in module.state_dict().items()}
+    # As safetensors are written: of tensors that are one, one.
+    save_file({key: value for key, value in expected.items() if key != "second.weight"}, tmp_path / "tied.safetensors")
+    for tensor in module.state_dict().values():
+        tensor.zero_()
+    fit(module, read_weights(tmp_path / "tied.safetensors", file="tied.safetensors"))
+    assert all(torch.equal(module.state_dict()[key], tensor) for key, tensor in expected.items())
+
+
+def on_gpu(content: bytes) -> bytes:
+    """The file as a GPU would have written it: a storage's device is a text in the pickle."""
+
+    def text(value: bytes) -> bytes:
+        return b"X" + len(value).to_bytes(4, "little") + value
+
+    assert text(b"cpu") in content
+    return content.replace(text(b"cpu"), text(b"cuda:0"))
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+def test_weights_of_a_gpu_load_without_one(legacy: bool, tmp_path: Path) -> None:
+    buffer = io.BytesIO()
+    torch.save(state(), buffer, _use_new_zipfile_serialization=not legacy)
+    content = buffer.getvalue()
+    if not legacy:
+        packed = io.BytesIO()
+        with zipfile.ZipFile(io.BytesIO(content)) as before, zipfile.ZipFile(packed, "w") as after:
+            for name in before.namelist():
+                member = before.read(name)
+                after.writestr(name, on_gpu(member) if name.endswith("data.pkl") else member)
+        content = packed.getvalue()
+    (tmp_path / "gpu.pth").write_bytes(on_gpu(content) if legacy else content)
+    found = read_weights(tmp_path / "gpu.pth", file="gpu.pth").at(())
+    assert {value.device.type for value in found.values()} == {"cpu"}
+    assert all(torch.equal(found[key], value) for key, value in state().items())
+
+
+class Options(dict[str, Any]):
+    """A configuration object of the user's script."""
+
+
+def test_objects_that_can_not_be_made_are_left_out_and_named(tmp_path: Path) -> None:
+    torch.save(
+        {"model": state(), "config": Options(a=1), "when": datetime(2020, 1, 1, tzinfo=UTC)}, tmp_path / "weights.pth"
+    )
+    module = built(NET, "Net")
+    fitted = fit(module, read_weights(tmp_path / "weights.pth", file="weights.pth"))
+    lacking = rewrite(fitted, module, Plan(), tmp_path / "out.pth")
+    assert lacking == (f"'config', which holds objects of {__name__}.Options",)
+    assert torch.load(tmp_path / "out.pth", weights_only=False)["when"] == datetime(2020, 1, 1, tzinfo=UTC)
+
+
+def test_a_text_of_python_2_is_no_obstacle(tmp_path: Path) -> None:
+    # Protocol 2 of Python 2: a str is bytes, and these are no UTF-8.
+    buffer = io.BytesIO()
+    torch.save({"model": state(), "author": "Jose"}, buffer, _use_new_zipfile_serialization=False)
+    content = buffer.getvalue()
+    assert content.count(b"X\x04\0\0\0Jose") == 1
+    (tmp_path / "weights.pth").write_bytes(content.replace(b"X\x04\0\0\0Jose", b"U\x04Jos\xe9"))
+    assert read_weights(tmp_path / "weights.pth", file="weights.pth").content["author"] == "José"

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import subprocess
 import sys
+import tarfile
+import tempfile
+import textwrap
+import warnings
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -15,6 +20,7 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
+from torch.package import PackageExporter
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from coppice.errors import (
@@ -33,6 +39,7 @@ from coppice.errors import (
     UnknownFormat,
 )
 from coppice.formats import open_upload
+from coppice.records.request import Part
 from tests.formats.models import MODELS, NET, Model, built, upload
 
 NET_MODEL = MODELS["document"]
@@ -83,6 +90,23 @@ def net(old: str, new: str) -> Model:
     return replace(NET_MODEL, source=NET.replace(old, new))
 
 
+WORDS = """
+from torch import nn
+
+class Words(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.table, self.out = nn.Embedding(50, 8), nn.Linear(8, 2)
+
+    def forward(self, words):
+        return self.out(self.table(words).mean(1))
+"""
+
+
+def words() -> dict[str, Any]:
+    return built(WORDS, "Words").state_dict()
+
+
 @dataclass(frozen=True, kw_only=True)
 class Case:
     error: type[CoppiceError]
@@ -101,6 +125,38 @@ def with_dataset(make: Callable[[], Any]) -> Callable[[], dict[str, Any]]:
 
 def loader(shape: tuple[int, ...]) -> DataLoader[Any]:
     return DataLoader(TensorDataset(torch.zeros(4, *shape), torch.zeros(4)))
+
+
+def written_by(write: Callable[[str], object]) -> bytes:
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that the format is deprecated: it is what people have
+        path = Path(folder) / "file"
+        write(str(path))
+        return path.read_bytes()
+
+
+def exported(path: str) -> None:
+    with Path(path).open("wb") as file:
+        torch.export.save(torch.export.export(nn.Linear(2, 2), (torch.zeros(1, 2),)), file)
+
+
+def packaged(path: str) -> None:
+    with PackageExporter(path) as package:
+        package.extern("torch.**")
+        package.save_pickle("model", "model.pkl", nn.Linear(2, 2))
+
+
+def tar_of_old(path: str) -> None:
+    with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as archive:
+        for name in ("sys_info", "storages", "tensors", "pickle"):
+            archive.addfile(tarfile.TarInfo(name))
+
+
+def quantized(tensor: torch.Tensor) -> torch.Tensor:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that the type is deprecated
+        found: torch.Tensor = torch.quantize_per_tensor(tensor, 0.1, 0, torch.qint8)
+    return found
 
 
 def of_module(content: bytes, new: bytes) -> bytes:
@@ -146,6 +202,66 @@ CASES = {
         error=UnknownFormat,
         says=("more than tensors", "PlaneDataset"),
         given=with_weights(lambda: {**state(), "data": PlaneDataset()}),
+    ),
+    "a whole model in a checkpoint": Case(
+        error=PickledModule,
+        says=("weights_only=False)['model']", "torch.save(model.state_dict()"),
+        given=with_weights(lambda: {"epoch": 1, "model": nn.Linear(2, 2), "optimizer": None}),
+    ),
+    "a TorchScript archive": Case(
+        error=UnknownFormat,
+        says=("a TorchScript archive", 'torch.jit.load("weights.pth"', "torch.save(model.state_dict()"),
+        given=with_weights(lambda: written_by(lambda path: torch.jit.save(torch.jit.script(nn.Linear(2, 2)), path))),
+    ),
+    "a package": Case(
+        error=UnknownFormat,
+        says=("an archive of torch.package", "PackageImporter"),
+        given=with_weights(lambda: written_by(packaged)),
+    ),
+    "weights of before torch 0.1.10": Case(
+        error=UnknownFormat,
+        says=("before version 0.1.10", "torch.save(state"),
+        given=with_weights(lambda: written_by(tar_of_old)),
+    ),
+    "an index of shards": Case(
+        error=UnknownFormat,
+        says=("several files", "st.save_file"),
+        given=with_weights(
+            lambda: b'{\n  "metadata": {"total_size": 8},\n  "weight_map": {"a": "model-00001-of-00002"}}'
+        ),
+    ),
+    "one shard of several": Case(
+        error=StateDictMismatch,
+        says=("missing from the file: conv2.weight", "st.save_file"),
+        given=lambda: {
+            "weights": {key: value for key, value in state().items() if "conv1" in key or "fc1" in key},
+            "files": {Part.WEIGHTS: "model-00001-of-00002.safetensors", Part.CLASS_DEF: "model.py"},
+        },
+    ),
+    "a sparse tensor": Case(
+        error=UnknownFormat,
+        says=("fc2.weight is a torch.sparse_coo tensor", "to_dense()"),
+        given=with_weights(lambda: state(fc2__weight=torch.eye(10, 128).to_sparse())),
+    ),
+    "a quantized tensor": Case(
+        error=UnknownFormat,
+        says=("fc2.weight is a quantized tensor (torch.qint8)",),
+        given=with_weights(lambda: state(fc2__weight=quantized(torch.zeros(10, 128)))),
+    ),
+    "a tensor without numbers": Case(
+        error=UnknownFormat,
+        says=("fc2.bias has a shape and no numbers",),
+        given=with_weights(lambda: state(fc2__bias=torch.zeros(10, device="meta"))),
+    ),
+    "teacher and student": Case(
+        error=StateDictMismatch,
+        says=("more than once: under 'a.' and under 'b.'", "removeprefix('a.')"),
+        given=with_weights(lambda: {f"{one}.{key}": value for one in "ab" for key, value in state().items()}),
+    ),
+    "a name twice": Case(
+        error=StateDictMismatch,
+        says=("fc2.bias twice", "'module.fc2.bias'"),
+        given=with_weights(lambda: {**state(), "module.fc2.bias": torch.zeros(10)}),
     ),
     "compressed weights": Case(
         error=HostileFile,
@@ -205,6 +321,32 @@ CASES = {
         says=("Net() needs arguments: classes, width",),
         model=net("__init__(self)", "__init__(self, classes, width, depth=3)"),
     ),
+    "an argument of another name": Case(
+        error=ConstructorFailed,
+        says=("Net(classes, width=8) takes no 'clases'", "Did you mean 'classes'?"),
+        model=net("__init__(self)", "__init__(self, classes, width=8)"),
+        given=lambda: {"model_args": {"classes": 10, "clases": 10}},
+    ),
+    "an argument that is missing": Case(
+        error=ConstructorFailed,
+        says=("Net() needs arguments: classes", '{"classes": "..."}'),
+        model=net("__init__(self)", "__init__(self, classes, width=8)"),
+        given=lambda: {"model_args": {"width": 10}},
+    ),
+    "too many arguments": Case(
+        error=ConstructorFailed,
+        says=("model_args lists 3 arguments", "takes 2 in order"),
+        model=net("__init__(self)", "__init__(self, classes, width=8)"),
+        given=lambda: {"model_args": (10, 8, 3)},
+    ),
+    "arguments for another model": Case(
+        error=StateDictMismatch,
+        says=("fc2.weight is (10, 128) in the file and (7, 128) in the model",),
+        model=replace(
+            NET_MODEL, source=NET.replace("__init__(self)", "__init__(self, n)").replace("128, 10", "128, n")
+        ),
+        given=lambda: {"model_args": (7,)},
+    ),
     "a constructor that raises": Case(
         error=ConstructorFailed,
         says=("model.py, line 9, in __init__", "ValueError: no such width"),
@@ -231,6 +373,33 @@ CASES = {
     "no model_name": Case(error=ParameterMissing, says=("model_name",), given=lambda: {"model_name": None}),
     "a forward with two inputs": Case(
         error=InputSizeInvalid, says=("takes 2 inputs (x, y)",), model=net("forward(self, x)", "forward(self, x, y)")
+    ),
+    "an input that forward does not have": Case(
+        error=InputSizeInvalid,
+        says=("takes 1 inputs (x) and input_size gives 2", "input_size=1,28,28"),
+        given=lambda: {"input_size": ({"shape": (1, 28, 28)}, {"shape": (10,)})},
+    ),
+    "an input of another name": Case(
+        error=InputSizeInvalid,
+        says=("takes 1 inputs (x)", "missing a required argument: 'x'"),
+        given=lambda: {"input_size": ({"shape": (1, 28, 28), "name": "image"},)},
+    ),
+    "fractions for an embedding": Case(
+        error=InputSizeInvalid,
+        says=("input_size=7:int64<50", "table with 50 rows", "self.table(words)"),
+        model=source(WORDS, name="Words"),
+        given=lambda: {"weights": words(), "input_size": ({"shape": (7,), "dtype": "float32"},)},
+    ),
+    "numbers beyond the embedding": Case(
+        error=InputSizeInvalid,
+        says=("input_size=7:int64<50", "index out of range"),
+        model=source(WORDS, name="Words"),
+        given=lambda: {"weights": words(), "input_size": ({"shape": (7,), "dtype": "int64", "below": 5000},)},
+    ),
+    "a batch by other names": Case(
+        error=DatasetInvalid,
+        says=("with the keys image, label", "forward takes x"),
+        given=with_dataset(lambda: DataLoader([{"image": torch.zeros(1, 28, 28), "label": 1}] * 4)),  # type: ignore[arg-type]
     ),
     "a loader of another size": Case(
         error=DatasetInvalid,
@@ -289,6 +458,20 @@ def test_a_bad_upload_is_refused_with_its_own_error(case: Case, tmp_path: Path) 
     assert type(caught.value) is case.error
     assert [words for words in case.says if words not in caught.value.message] == []
     assert str(tmp_path) not in caught.value.message
+
+
+@pytest.mark.slow  # torch.export takes seconds to load
+def test_an_exported_program_is_refused_with_the_lines_that_save_its_state(tmp_path: Path) -> None:
+    request, files = laid_out(
+        tmp_path, Case(error=UnknownFormat, says=(), given=lambda: {"weights": written_by(exported)})
+    )
+    with pytest.raises(UnknownFormat, match=r"torch\.export \(\.pt2\)") as caught:
+        open_upload(request, files)
+    lines = [line for line in caught.value.message.splitlines() if line.startswith("  ")]
+    namespace: dict[str, Any] = {}
+    with contextlib.chdir(files[Part.WEIGHTS].parent):
+        exec(textwrap.dedent("\n".join(lines)), namespace)
+        assert torch.load("weights_state.pth").keys() == {"weight", "bias"}
 
 
 #: One case of every error: a child takes seconds to start.
