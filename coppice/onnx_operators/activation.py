@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from coppice.errors import UnsupportedLayer
 from coppice.onnx_operators.node import OnnxNode
 from coppice.onnx_operators.table import operator
 
@@ -146,6 +147,12 @@ def hardmax(node: OnnxNode, x: Tensor) -> Tensor:
 
 
 @operator("Dropout")
-def dropout(node: OnnxNode, x: Tensor, _ratio: Tensor | None = None, _training: Tensor | None = None) -> object:
+def dropout(node: OnnxNode, x: Tensor, _ratio: Tensor | None = None, training: Tensor | None = None) -> object:
     """Nothing, at inference; the mask that nothing was dropped."""
+    if training is not None and bool(training):
+        raise UnsupportedLayer(
+            f"node {node.layer_name!r} (Dropout) is in training mode. Export the model for inference: model.eval() "
+            "before torch.onnx.export.",
+            field=node.layer_name,
+        )
     return x if node.wanted == 1 else (x, torch.ones_like(x, dtype=torch.bool))

@@ -15,9 +15,10 @@ from coppice.onnx_operators.table import operator
 @operator("Attention")
 def attention(node: OnnxNode, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, *cache: Tensor) -> Tensor:
     """Queries, keys and values with their heads apart (four axes) or in one (three)."""
-    if node.wanted > 1 or any(one is not None for one in cache) or node.attribute("softcap", 0.0):
+    if node.wanted > 1 or any(one is not None for one in cache) or _beyond(node):
         raise UnsupportedLayer(
-            f"node {node.layer_name!r} (Attention) keeps a cache or caps its scores, which isn't computed here.",
+            f"node {node.layer_name!r} (Attention) keeps a cache, caps its scores or sees a window, "
+            "which isn't computed here.",
             field=node.layer_name,
         )
     together = q.dim() == 3
@@ -38,6 +39,15 @@ def attention(node: OnnxNode, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | No
         scores = scores.masked_fill(~mask, -math.inf) if mask.dtype is torch.bool else scores + mask
     result = torch.softmax(scores, -1) @ v
     return result.transpose(1, 2).flatten(2) if together else result
+
+
+def _beyond(node: OnnxNode) -> bool:
+    """Whether an attribute says more than what is computed here; their neutral value is zero."""
+    return any(value for name, value in node.attributes.items() if name not in _KNOWN)
+
+
+#: `softmax_precision` is the runtime's own business.
+_KNOWN = frozenset({"is_causal", "kv_num_heads", "q_num_heads", "scale", "softmax_precision"})
 
 
 def _apart(x: Tensor, heads: int) -> Tensor:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from coppice.errors import UnsupportedLayer
 from coppice.onnx_operators.node import OnnxNode, as_tensor
 from coppice.onnx_operators.table import operator
 from coppice.onnx_operators.windows import text
@@ -65,17 +65,20 @@ def scatter_nd(node: OnnxNode, x: Tensor, index: Tensor, updates: Tensor) -> Ten
     """Other slices at the places that the last axis of the index names."""
     meet = text(node.attribute("reduction", "none"))
     places = tuple(index.to(torch.int64).unbind(-1))
-    if meet in ("none", "add"):
-        return x.clone().index_put_(places, updates, accumulate=meet == "add")
-    combine: Callable[[Tensor, Tensor], Tensor] = {"mul": torch.mul, "max": torch.maximum, "min": torch.minimum}[meet]
-    return x.clone().index_put_(places, combine(x[places], updates))
+    if meet not in ("none", "add"):
+        raise UnsupportedLayer(
+            f"node {node.layer_name!r} (ScatterND) combines values by {meet}, which isn't computed here.",
+            field=node.layer_name,
+        )
+    return x.clone().index_put_(places, updates, accumulate=meet == "add")
 
 
 @operator("OneHot", numbers=(1,))
 def one_hot(node: OnnxNode, index: Tensor, depth: Any, values: Tensor) -> Tensor:
     """One value where the index says, another elsewhere."""
     count = depth[0] if isinstance(depth, list) else depth
-    wanted: Tensor = index.to(torch.int64).remainder(count).unsqueeze(-1) == torch.arange(count, device=index.device)
+    index = _counted_from_zero(index, count)
+    wanted: Tensor = index.unsqueeze(-1) == torch.arange(count, device=index.device)
     result = torch.where(wanted, values[1], values[0])
     axis = node.attribute("axis", -1)
     return result if axis in (-1, index.dim()) else result.movedim(-1, axis)

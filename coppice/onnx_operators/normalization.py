@@ -85,7 +85,7 @@ def lp_norm(node: OnnxNode, x: Tensor) -> Tensor:
     """To a p-norm of one along an axis."""
     axis, p = node.attribute("axis", -1), node.attribute("p", 2)
     norm = x.abs().sum(axis, keepdim=True) if p == 1 else (x * x).sum(axis, keepdim=True).sqrt()
-    return x / norm
+    return torch.where(norm == 0, torch.zeros_like(x), x / norm)
 
 
 @operator("MeanVarianceNormalization")

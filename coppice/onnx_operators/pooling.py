@@ -39,10 +39,7 @@ def max_pool(node: OnnxNode, x: Tensor) -> Any:
 def average_pool(node: OnnxNode, x: Tensor) -> Tensor:
     """The mean of each window, over the positions that count."""
     kernel, stride, dilation, around = _windows(node, x)
-    if any(step != 1 for step in dilation):
-        raise UnsupportedLayer(
-            f"node {node.layer_name!r} (AveragePool) has dilations, which isn't computed here.", field=node.layer_name
-        )
+    _without_dilations(node, dilation)
     mean, ceil = _MEANS[len(kernel)], bool(node.attribute("ceil_mode", 0))
     counts_padding = bool(node.attribute("count_include_pad", 0))
     fits = all(2 * before <= size for (before, _), size in zip(around, kernel, strict=True))
@@ -58,7 +55,8 @@ def average_pool(node: OnnxNode, x: Tensor) -> Tensor:
 @operator("LpPool")
 def lp_pool(node: OnnxNode, x: Tensor) -> Tensor:
     """The p-norm of each window."""
-    kernel, stride, _, around = _windows(node, x)
+    kernel, stride, dilation, around = _windows(node, x)
+    _without_dilations(node, dilation)
     p = node.attribute("p", 2)
     powers = padded(x.abs() ** p, around)
     return torch.pow(_MEANS[len(kernel)](powers, kernel, stride, 0) * math.prod(kernel), 1 / p)
@@ -81,6 +79,14 @@ def global_norm(node: OnnxNode, x: Tensor) -> Tensor:
     """The p-norm over all spatial axes."""
     p = node.attribute("p", 2)
     return torch.pow((x.abs() ** p).sum(_spatial(x), keepdim=True), 1 / p)
+
+
+def _without_dilations(node: OnnxNode, dilation: list[int]) -> None:
+    if any(step != 1 for step in dilation):
+        raise UnsupportedLayer(
+            f"node {node.layer_name!r} ({node.class_name}) has dilations, which isn't computed here.",
+            field=node.layer_name,
+        )
 
 
 def _spatial(x: Tensor) -> list[int]:

@@ -136,7 +136,9 @@ def _sliced(x: Tensor, axis: int, start: int, end: int, step: int) -> Tensor:
     if step > 0:
         if (start == 0 or start <= -length) and end >= length and step == 1:
             return x
-        return x[(slice(None),) * axis + (slice(start, end, step),)]
+        # Counted from the end, a bound is no size that could follow a cut.
+        bounds = (bound if bound >= 0 else int(bound) for bound in (start, end))
+        return x[(slice(None),) * axis + (slice(*bounds, step),)]
     picked = range(length)[slice(start, None if end < -length else end, step)]
     if len(picked) == length:
         return x.flip(axis)
@@ -156,11 +158,14 @@ def depth_to_space(node: OnnxNode, x: Tensor) -> Tensor:
 
 @operator("SpaceToDepth")
 def space_to_depth(node: OnnxNode, x: Tensor) -> Tensor:
-    """Blocks of pixels become channels; the block's place is the outer part of a channel's number."""
+    """Blocks of pixels become channels; the block's place is the outer part of a channel's number, or the inner."""
     block = node.attribute("blocksize")
     batch, channels, height, width = x.shape
     split_up = x.reshape(batch, channels, height // block, block, width // block, block)
-    return split_up.permute(0, 3, 5, 1, 2, 4).reshape(batch, -1, height // block, width // block)
+    crd = text(node.attribute("mode", "DCR")) == "CRD"
+    return split_up.permute(0, *((1, 3, 5) if crd else (3, 5, 1)), 2, 4).reshape(
+        batch, -1, height // block, width // block
+    )
 
 
 @operator("ReverseSequence")
