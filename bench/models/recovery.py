@@ -37,6 +37,8 @@ def _stored(module: nn.Module) -> dict[str, torch.Tensor]:
 def _axes(name: str, dense: torch.Tensor, pruned: torch.Tensor) -> dict[int, tuple[int, ...]]:
     if dense.dim() != pruned.dim() or not pruned.numel():
         raise NotASlice(f"{name} has shape {tuple(pruned.shape)}, once {tuple(dense.shape)}")
+    if dense.dim() == 1:
+        return {0: _row(name, dense, pruned)}
     order = dense.flatten().argsort()
     values = dense.flatten()[order]
     at = torch.searchsorted(values, pruned.flatten().contiguous()).clamp_(max=values.numel() - 1)
@@ -55,3 +57,15 @@ def _axes(name: str, dense: torch.Tensor, pruned: torch.Tensor) -> dict[int, tup
     if not torch.equal(slices, pruned):
         raise NotASlice(f"{name} is no slice of what it was")
     return {axis: positions for axis, positions in kept.items() if positions != tuple(range(dense.shape[axis]))}
+
+
+def _row(name: str, dense: torch.Tensor, pruned: torch.Tensor) -> tuple[int, ...]:
+    """Positions of the numbers of a vector, in order: of equal ones the next."""
+    numbers, kept, start = dense.tolist(), [], 0
+    for number in pruned.tolist():
+        try:
+            start = numbers.index(number, start) + 1
+        except ValueError as e:
+            raise NotASlice(f"{name} is no slice of what it was, in order") from e
+        kept.append(start - 1)
+    return tuple(kept)
