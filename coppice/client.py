@@ -82,6 +82,7 @@ class Client:
             "ommitted": ",".join(request.omit),
             "criterion": request.criterion,
             "seed": request.seed,
+            "heads": request.heads.value,
             "model_name": request.model_name,
             "model_args": json.dumps(request.model_args) if request.model_args else None,
             "input_size": None if request.input_size is None else ";".join(map(str, request.input_size)),

@@ -6,8 +6,7 @@ result.model, result.plan.kept["conv1.weight"][0], result.report.after.parameter
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,12 +19,14 @@ from coppice import pipeline
 from coppice.errors import BadRequest, InputSizeInvalid
 from coppice.formats.keras import live as keras_live
 from coppice.formats.onnx import live as onnx_live
+from coppice.formats.pytorch.named_inputs import forget_names, give_by_name
 from coppice.records.plan import Plan
 from coppice.records.report import Inspection, Progress, Report
-from coppice.records.request import Framework, Part, Request, parse_percent
+from coppice.records.request import Framework, Part, Request, parse_heads, parse_percent
+from coppice.steps.apply import copied
 from coppice.tracing import Layer, Network
 
-Inputs = torch.Tensor | Sequence[torch.Tensor]
+Inputs = torch.Tensor | Sequence[torch.Tensor] | Mapping[str, torch.Tensor]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,19 +62,23 @@ def prune(
     example_inputs: Inputs | None = None,
     criterion: str = "l1",
     seed: int = 0,
+    heads: str = "width",
 ) -> Result:
     """Remove `percent` of the channels of every prunable group of a torch, Keras or ONNX model; it stays untouched.
 
-    `example_inputs` are what `model(*example_inputs)` takes, batch dimension included; Keras and ONNX models state
-    their own. An ONNX model is a `ModelProto`, or the path of a file; the result is a `ModelProto`.
-    `omit` names layers (also by prefix or glob) that keep their output channels. Raises a `CoppiceError`.
+    `example_inputs` are what `model(*example_inputs)` takes, batch dimension included, or a mapping of what it takes
+    by keyword; Keras and ONNX models state their own. An ONNX model is a `ModelProto`, or the path of a file; the
+    result is a `ModelProto`.
+    `omit` names layers (also by prefix or glob) that keep their output channels. `heads="whole"` removes heads of
+    attention where "width" makes every head narrower. Raises a `CoppiceError`.
     """
     if (live := _live(model)) is not None:
-        return _prune_live(model, live, _request(live.framework, percent, omit, criterion, seed))
-    request = _request(Framework.PYTORCH, percent, omit, criterion, seed)
+        return _prune_live(model, live, _request(live.framework, percent, omit, criterion, seed, heads))
+    request = _request(Framework.PYTORCH, percent, omit, criterion, seed, heads)
     network = _network(model, example_inputs)
     pruned = pipeline.prune(network, request, _silent)
     report = pipeline.report_on(network, pruned, request)
+    forget_names(pruned.module)
     # After the measuring: a forward pass in training mode would move the batch-norm statistics of the result.
     for part, original in zip(pruned.module.modules(), model.modules(), strict=True):
         part.training = original.training
@@ -81,17 +86,22 @@ def prune(
 
 
 def inspect(
-    model: Any, *, percent: float = 0.5, omit: Sequence[str] = (), example_inputs: Inputs | None = None
+    model: Any,
+    *,
+    percent: float = 0.5,
+    omit: Sequence[str] = (),
+    example_inputs: Inputs | None = None,
+    heads: str = "width",
 ) -> Inspection:
     """The groups of a live model that could be pruned and the channels that can't, with reasons; nothing is cut."""
     if (live := _live(model)) is not None:
-        request = _request(live.framework, percent, omit, "l1", 0)
+        request = _request(live.framework, percent, omit, heads=heads)
         with TemporaryDirectory() as folder:
             saved = live.save(model, Path(folder))
             request = request.model_copy(update=_named(saved))
             return pipeline.inspect(request, {Part.MODEL: saved}, Path(folder), _silent)
     return pipeline.inspect_network(
-        _network(model, example_inputs), _request(Framework.PYTORCH, percent, omit, "l1", 0)
+        _network(model, example_inputs), _request(Framework.PYTORCH, percent, omit, heads=heads)
     )
 
 
@@ -110,24 +120,42 @@ def _prune_live(model: Any, live: _Live, request: Request) -> Result:
         return Result(model=live.load(model, files["model"]), plan=plan, report=report)
 
 
-def _request(framework: Framework, percent: float, omit: Sequence[str], criterion: str, seed: int) -> Request:
+def _request(
+    framework: Framework,
+    percent: float,
+    omit: Sequence[str],
+    criterion: str = "l1",
+    seed: int = 0,
+    heads: str = "width",
+) -> Request:
     if isinstance(omit, str):
         raise BadRequest(f"omit={omit!r} is one text. Give a list of layer names: omit=[{omit!r}].", field="omit")
     return Request(
-        framework=framework, percent=parse_percent(percent), omit=tuple(omit), criterion=criterion, seed=seed
+        framework=framework,
+        percent=parse_percent(percent),
+        omit=tuple(omit),
+        criterion=criterion,
+        seed=seed,
+        heads=parse_heads(heads),
     )
 
 
 def _network(model: Any, example_inputs: Inputs | None) -> Network:
     if not isinstance(model, nn.Module):
-        raise BadRequest(f"Give a torch.nn.Module or a Keras model, not {type(model).__name__}.", field="model")
+        raise BadRequest(
+            f"Give a torch.nn.Module, a Keras or an ONNX model, not {type(model).__name__}.", field="model"
+        )
     if example_inputs is None:
         raise InputSizeInvalid(
             "example_inputs is missing. Give what the model takes, e.g. example_inputs=(torch.randn(1, 3, 224, 224),).",
             field="example_inputs",
         )
-    inputs = (example_inputs,) if isinstance(example_inputs, torch.Tensor) else tuple(example_inputs)
-    module = copy.deepcopy(model).eval()
+    module = copied(model).eval()
+    if isinstance(example_inputs, Mapping):
+        give_by_name(module, tuple(example_inputs))
+        inputs = tuple(example_inputs.values())
+    else:
+        inputs = (example_inputs,) if isinstance(example_inputs, torch.Tensor) else tuple(example_inputs)
     layers = tuple(
         Layer(name=path, path=path, kind=type(part).__name__) for path, part in module.named_modules() if path
     )

@@ -31,14 +31,14 @@ from coppice.records.report import (
     Report,
     Verification,
 )
-from coppice.records.request import Part, Request, Task
+from coppice.records.request import Heads, Part, Request, Task
 from coppice.steps import account, inspection
 from coppice.steps.make_plan import keeps_output
 from coppice.steps.measure import count_macs, measure
 from coppice.steps.score import score
 from coppice.steps.search import largest_cut
 from coppice.steps.summary import summary
-from coppice.tracing import Network, trace
+from coppice.tracing import Network, Traced, trace
 from coppice.version import __version__
 
 Tell = Callable[[Progress], None]
@@ -103,7 +103,7 @@ def inspect(request: Request, files: Mapping[Part, Path], out: Path, progress: T
 
 def inspect_network(network: Network, request: Request) -> Inspection:
     """The groups of an open model that could be pruned and the channels that can't, with reasons."""
-    channels, names = trace(network, rules.rule_of).channels, account.Names(network)
+    channels, names = _traced(network, request).channels, account.Names(network)
     kept = _omitted(channels.groups, names, request.omit)
     sample = tuple(entry[:1] for entry in network.inputs)
     macs = count_macs(network.module, sample)
@@ -129,7 +129,7 @@ def prune(network: Network, request: Request, progress: Tell) -> Pruned:
     Raises NothingToPrune when channels were asked to go and none may, with the reasons.
     """
     progress(Progress(step="trace", fraction=0.1))
-    traced, names = trace(network, rules.rule_of), account.Names(network)
+    traced, names = _traced(network, request), account.Names(network)
     channels = traced.channels
     reasons = _omitted(channels.groups, names, request.omit)
     progress(Progress(step="score", fraction=0.25))
@@ -151,6 +151,10 @@ def prune(network: Network, request: Request, progress: Tell) -> Pruned:
         verification=cut.verification,
         notes=network.notes,
     )
+
+
+def _traced(network: Network, request: Request) -> Traced:
+    return trace(network, rules.rule_of, whole_heads=request.heads is Heads.WHOLE)
 
 
 def versions() -> dict[str, str]:

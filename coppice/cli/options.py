@@ -14,7 +14,7 @@ import typer
 
 from coppice.errors import ParameterMissing, UnknownFormat
 from coppice.records.inputs import parse_input_size, parse_model_args
-from coppice.records.request import Framework, Part, Request, parse_omit, parse_percent
+from coppice.records.request import Framework, Part, Request, parse_heads, parse_omit, parse_percent
 
 File = Annotated[
     Path,
@@ -27,6 +27,7 @@ Omit = Annotated[
     str, typer.Option(help="layers that keep their output channels: names, prefixes or globs, separated by commas")
 ]
 Criterion = Annotated[str, typer.Option(help="what decides which channels go: l1, l2, random")]
+Heads = Annotated[str, typer.Option(help="what attention loses: width (every head gets narrower) or whole (heads)")]
 Seed = Annotated[int, typer.Option(help="seed of everything random")]
 ClassDef = Annotated[Path | None, typer.Option(help="Python file that defines the model (PyTorch)")]
 ModelName = Annotated[str | None, typer.Option(help="class to build from it, or a function that does (PyTorch)")]
@@ -66,6 +67,7 @@ class Arguments:
     omit: str
     criterion: str
     seed: int
+    heads: str
     class_def: Path | None
     model_name: str | None
     model_args: str | None
@@ -107,6 +109,7 @@ def _request(arguments: Arguments, model: Path) -> tuple[Request, dict[Part, Pat
         omit=parse_omit(arguments.omit),
         criterion=arguments.criterion,
         seed=arguments.seed,
+        heads=parse_heads(arguments.heads),
         input_size=parse_input_size(arguments.input_size),
         model_name=arguments.model_name,
         model_args=parse_model_args(arguments.model_args),

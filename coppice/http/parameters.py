@@ -15,7 +15,7 @@ from coppice.http.intake import INTAKES, Intake
 from coppice.http.names import unknown_name
 from coppice.http.parts import UploadPart, part_names, parts_of
 from coppice.records.inputs import parse_input_size, parse_model_args
-from coppice.records.request import Framework, Request, Task, parse_omit, parse_percent
+from coppice.records.request import Framework, Request, Task, parse_heads, parse_omit, parse_percent
 
 _ALL = frozenset(Framework)
 _PYTORCH = frozenset({Framework.PYTORCH})
@@ -130,6 +130,13 @@ PARAMETERS: tuple[Parameter, ...] = (
         read=str.strip,
         description="How the importance of a channel is judged: `l1`, `l2` or `random`.",
         example="l1",
+    ),
+    Parameter(
+        name="heads",
+        attribute="heads",
+        read=parse_heads,
+        description="What attention loses: `width` makes every head narrower, `whole` removes heads.",
+        example="width",
     ),
     Parameter(
         name="seed",

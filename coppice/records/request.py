@@ -20,6 +20,13 @@ class Framework(StrEnum):
     ONNX = "onnx"
 
 
+class Heads(StrEnum):
+    """What an attention loses: every head some of its width, or some heads all of theirs."""
+
+    WIDTH = "width"
+    WHOLE = "whole"
+
+
 class Task(StrEnum):
     """What is to be done with the model."""
 
@@ -56,6 +63,7 @@ class Request(Record):
     omit: tuple[str, ...] = Field(default=(), description="layers that keep their own output channels")
     criterion: str = "l1"
     seed: int = 0
+    heads: Heads = Field(default=Heads.WIDTH, description="whether attention loses width of heads, or whole heads")
     input_size: Annotated[tuple[Input, ...] | None, BeforeValidator(_inputs)] = Field(
         default=None, description="the inputs of one sample, no batch dimension"
     )
@@ -83,6 +91,16 @@ def parse_percent(text: str | float | None) -> float:
             field="percent",
         )
     return percent
+
+
+def parse_heads(text: str) -> Heads:
+    """Read `width` or `whole`; raises ParameterInvalid."""
+    try:
+        return Heads(text.strip().lower())
+    except ValueError as e:
+        raise ParameterInvalid(
+            f"heads={text!r} is neither width (every head gets narrower) nor whole (some heads go).", field="heads"
+        ) from e
 
 
 def parse_omit(text: str | None) -> tuple[str, ...]:
