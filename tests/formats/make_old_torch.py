@@ -6,6 +6,7 @@ old/bin/python tests/formats/make_old_torch.py tests/formats/old_torch/1.0.0
 
 import argparse
 import sys
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,18 +28,18 @@ OUT = sys.argv[1]
 class Old(nn.Module):
     """The model of tests/formats/test_old_torch.py."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.conv = nn.Conv2d(1, 6, 3)
         self.norm = nn.BatchNorm2d(6)
         self.head = nn.Linear(6, 3)
 
-    def forward(self, x):
+    def forward(self, x: Any) -> Any:
         """As any of them."""
         return self.head(self.norm(self.conv(x)).relu().mean((2, 3)))
 
 
-def write_weights():
+def write_weights() -> None:
     """A state dict, a checkpoint as scripts of the time wrote it, and what the model of the state dict gives."""
     torch.manual_seed(3)
     model = Old()
@@ -62,7 +63,7 @@ def write_weights():
     torch.save(checkpoint, OUT + "/checkpoint.pth")
 
 
-def write_loaders():
+def write_loaders() -> None:
     """Loaders over each kind of sampler, over old transforms, and over MNIST without its files."""
     images = torch.arange(6.0)[:, None, None, None].expand(6, 1, 8, 8).contiguous()
     pairs = TensorDataset(images, torch.arange(6))
@@ -78,7 +79,7 @@ def write_loaders():
         torch.save(loader, OUT + "/" + name + ".pth")
 
 
-def fake_pictures():
+def fake_pictures() -> Any:
     """Pictures through the usual transforms."""
     steps = [
         transforms.Resize(8),
@@ -91,7 +92,7 @@ def fake_pictures():
     return datasets.FakeData(size=6, image_size=(3, 16, 16), num_classes=3, transform=transforms.Compose(steps))
 
 
-def mnist():
+def mnist() -> Any:
     """MNIST as its constructor leaves it; image i is all i."""
     made = datasets.MNIST.__new__(datasets.MNIST)
     made.root, made.train, made.target_transform = "data", True, None

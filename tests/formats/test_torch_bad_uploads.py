@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
-from torch.package import PackageExporter
+from torch.package import PackageExporter  # type: ignore[attr-defined]  # torch names it nowhere
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from coppice.errors import (

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,6 +28,17 @@ from coppice.tracing.network import Network
 #: An export takes a few times a forward pass; a graph of thousands of nodes some seconds more.
 EXPORT_SECONDS = 60
 CHECK_SECONDS = 60
+
+
+class _InOrder(nn.Module):
+    """A model whose inputs have names, as one that takes them in order: the exporter fills in what lies between."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, *inputs: torch.Tensor) -> Any:
+        return self.model(*inputs)
 
 
 class NotExportable(Exception):
@@ -54,7 +66,7 @@ def _export(pruned: nn.Module, network: Network, path: Path) -> None:
         warnings.simplefilter("ignore")
         # The tracing exporter: ten times faster than the one by torch.export, which is also slow to import.
         torch.onnx.export(
-            pruned,
+            _InOrder(pruned) if by_name else pruned,
             network.inputs,
             str(path),
             input_names=names,
