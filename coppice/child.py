@@ -61,9 +61,8 @@ def _warm_up() -> None:
 
     torch.set_num_threads(1)
     for module in {entry.partition(":")[0] for entry in OPENERS.values()}:
-        import_module(module)
-    with suppress(ImportError):
-        import_module("onnx")
+        with suppress(ModuleNotFoundError):  # a format that needs an extra is refused when it is asked for
+            import_module(module)
     start_ahead(torch_reload.SCRIPT)
     tiny = torch.nn.Conv2d(1, 1, 1).eval()
     trace(Network(module=tiny, inputs=(torch.zeros(1, 1, 2, 2),), layers=()), rules.rule_of)

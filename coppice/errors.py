@@ -343,6 +343,14 @@ class InternalError(CoppiceError):
     code = "internal_error"
 
 
+class NotInstalled(InternalError):
+    """A package that a format needs isn't there."""
+
+    code = "not_installed"
+    http_status = 503
+    exit_code = 69
+
+
 class IsolationUnavailable(InternalError):
     """The sandbox can't be had on this machine."""
 

@@ -11,7 +11,7 @@ from importlib import import_module
 from pathlib import Path, PurePath
 from typing import cast
 
-from coppice.errors import EmptyFile, ParameterMissing, TruncatedFile, UnknownFormat
+from coppice.errors import EmptyFile, NotInstalled, ParameterMissing, TruncatedFile, UnknownFormat
 from coppice.formats.sniff import Kind, sniff
 from coppice.formats.source import Source
 from coppice.records.advice import SHARDS
@@ -75,7 +75,10 @@ def _opener(request: Request, part: Part, path: Path) -> Opener:
     entry = OPENERS.get((request.framework, kind))
     if entry is not None:
         module, function = entry.split(":")
-        return cast(Opener, getattr(import_module(module), function))
+        try:
+            return cast(Opener, getattr(import_module(module), function))
+        except ModuleNotFoundError as e:
+            raise NotInstalled(f"{kind} needs the package {e.name}, which isn't installed here.") from e
     shown, takes = _shown(request, part, path), _TAKES[request.framework]
     if kind is Kind.DAMAGED_ZIP:
         raise TruncatedFile(f"{shown} is a damaged or truncated zip archive. Save it and send it again.", field=part)

@@ -184,8 +184,8 @@ def _resized(x: Tensor, size: Any, method: str = "bilinear", **ignored: Any) -> 
         raise TypeError("antialias, preserve_aspect_ratio or align_corners")
     modes = {"bilinear": "bilinear", "nearest": "nearest-exact"}
     height, width = (int(one) for one in plain(size))
-    y = F.interpolate(x.movedim(-1, 1), size=(height, width), mode=modes[str(method).lower()])
-    return y.movedim(1, -1)
+    y = F.interpolate(x.movedim(x.dim() - 1, 1), size=(height, width), mode=modes[str(method).lower()])
+    return y.movedim(1, y.dim() - 1)
 
 
 def _shape(x: Tensor) -> Tensor:

@@ -47,7 +47,7 @@ def _axes(layer: KerasLayer, default: int = -1) -> list[int]:
 )
 def batch_normalization(layer: KerasLayer, x: Tensor) -> Tensor:
     """Moving statistics in inference, the batch's own in training. Keras' momentum is 1 minus torch's."""
-    (axis,) = _axes(layer)
+    axis = _axes(layer)[0] % x.dim()
     y = F.batch_norm(
         x.movedim(axis, 1),
         layer.array("moving_mean"),
@@ -63,22 +63,32 @@ def batch_normalization(layer: KerasLayer, x: Tensor) -> Tensor:
 
 @keras_layer("LayerNormalization", variables=_scale_and_shift, masks=passed)
 def layer_normalization(layer: KerasLayer, x: Tensor) -> Tensor:
-    """Mean and variance over the last axes of every sample."""
+    """Mean and variance over some axes of every sample, the last one as a rule."""
     axes = sorted(axis % x.dim() for axis in _axes(layer))
-    if axes != list(range(x.dim() - len(axes), x.dim())) or layer.config.get("rms_scaling"):
+    if layer.config.get("rms_scaling"):
         raise UnsupportedLayer(
-            f"layer {layer.layer_name!r} (LayerNormalization) normalizes other than the last axes, or by RMS.",
+            f"layer {layer.layer_name!r} (LayerNormalization) scales by RMS; use RMSNormalization.",
             field=layer.layer_name,
         )
-    shape = [x.shape[axis] for axis in axes]
+    last = list(range(x.dim() - len(axes), x.dim()))
+    moved = x if axes == last else x.movedim(axes, last)
     epsilon = float(layer.config.get("epsilon", 1e-3))
-    return F.layer_norm(x, shape, layer.optional("gamma"), layer.optional("beta"), epsilon)
+    y = F.layer_norm(moved, moved.shape[last[0] :], layer.optional("gamma"), layer.optional("beta"), epsilon)
+    return y if axes == last else y.movedim(last, axes)
+
+
+@keras_layer("RMSNormalization", variables=lambda _config, _dialect: ("scale",), masks=passed)
+def rms_normalization(layer: KerasLayer, x: Tensor) -> Tensor:
+    """Divided by the root of the mean square over the last axis."""
+    if _axes(layer) not in ([-1], [x.dim() - 1]):
+        raise UnsupportedLayer(f"layer {layer.layer_name!r} (RMSNormalization) normalizes another axis than the last.")
+    return F.rms_norm(x, x.shape[-1:], layer.array("scale"), float(layer.config.get("epsilon", 1e-6)))
 
 
 @keras_layer("GroupNormalization", variables=_scale_and_shift, masks=passed)
 def group_normalization(layer: KerasLayer, x: Tensor) -> Tensor:
     """Mean and variance over groups of channels; -1 means one channel a group."""
-    (axis,) = _axes(layer)
+    axis = _axes(layer)[0] % x.dim()
     channels_first = x.movedim(axis, 1)
     stated = int(layer.config.get("groups", 32))
     groups = channels_first.shape[1] if stated == -1 else stated

@@ -42,12 +42,13 @@ def is_channels_first(layer: KerasLayer) -> bool:
 
 def to_channels_first(layer: KerasLayer, x: Tensor) -> Tensor:
     """`x` in the order that torch's convolutions take."""
-    return x if is_channels_first(layer) else x.movedim(-1, 1)
+    # Axes are counted from the front: torch's ONNX exporter writes a negative one down as it is.
+    return x if is_channels_first(layer) else x.movedim(x.dim() - 1, 1)
 
 
 def to_own_order(layer: KerasLayer, x: Tensor) -> Tensor:
     """The reverse of `to_channels_first`."""
-    return x if is_channels_first(layer) else x.movedim(1, -1)
+    return x if is_channels_first(layer) else x.movedim(1, x.dim() - 1)
 
 
 def amounts(layer: KerasLayer, window: Window, spatial: tuple[int, ...]) -> list[tuple[int, int]]:

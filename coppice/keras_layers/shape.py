@@ -16,7 +16,7 @@ from coppice.keras_layers.table import Shapes, keras_layer
 @keras_layer("Flatten")
 def flatten(layer: KerasLayer, x: Tensor) -> Tensor:
     """One vector per sample. Channels come last in it, in either data format."""
-    ordered = x.movedim(1, -1) if is_channels_first(layer) and x.dim() > 2 else x
+    ordered = x.movedim(1, x.dim() - 1) if is_channels_first(layer) and x.dim() > 2 else x
     return ordered.reshape(x.shape[0], -1)
 
 

@@ -137,8 +137,8 @@ def _sliced(x: Tensor, axis: int, start: int, end: int, step: int) -> Tensor:
         if (start == 0 or start <= -length) and end >= length and step == 1:
             return x
         # Counted from the end, a bound is no size that could follow a cut.
-        bounds = (bound if bound >= 0 else int(bound) for bound in (start, end))
-        return x[(slice(None),) * axis + (slice(*bounds, step),)]
+        first, last = (bound if bound >= 0 else int(bound) for bound in (start, end))
+        return x[(slice(None),) * axis + (slice(first, last, step),)]
     picked = range(length)[slice(start, None if end < -length else end, step)]
     if len(picked) == length:
         return x.flip(axis)

@@ -22,6 +22,10 @@ def numbers(*values: int) -> Array:
     return np.array(values, INT)
 
 
+def scalar(value: float) -> Array:
+    return np.array(value, np.float32)
+
+
 def constant(name: str, value: Array) -> onnx.NodeProto:
     return node("Constant", [], [name], value=numpy_helper.from_array(value))
 
@@ -32,7 +36,7 @@ FORMS: dict[str, tuple[int, list[onnx.NodeProto], dict[str, Array]]] = {
     "clip by inputs": (
         13,
         [node("Clip", ["a", "low", "high"], ["z"])],
-        {"low": np.float32(0).reshape(()), "high": np.float32(1).reshape(())},
+        {"low": scalar(0), "high": scalar(1)},
     ),
     "slope of each channel": (9, [node("PRelu", ["a", "slope"], ["z"])], {"slope": weights(8, 1, 1)}),
     "norm": (
@@ -95,13 +99,13 @@ FORMS: dict[str, tuple[int, list[onnx.NodeProto], dict[str, Array]]] = {
     "gelu in parts": (
         13,
         [
-            constant("root", np.float32(1.4142135).reshape(())),
+            constant("root", scalar(1.4142135)),
             node("Div", ["a", "root"], ["b"]),
             node("Erf", ["b"], ["c"]),
             node("Add", ["c", "one"], ["d"]),
             node("Mul", ["a", "d"], ["z"]),
         ],
-        {"one": np.float32(1).reshape(())},
+        {"one": scalar(1)},
     ),
     "reshaped by its own shape": (
         15,

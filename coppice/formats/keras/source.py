@@ -13,7 +13,9 @@ from coppice.formats.keras import h5 as keras_h5
 from coppice.formats.keras import zip as keras_zip
 from coppice.formats.keras.file import KerasFile
 from coppice.formats.keras.network import open_model
+from coppice.formats.keras.onnx import write_keras_onnx
 from coppice.formats.keras.reload import reload_keras
+from coppice.formats.pytorch.onnx import NotExportable
 from coppice.formats.saved_model import format as saved_model
 from coppice.formats.saved_model import h5 as saved_model_h5
 from coppice.formats.saved_model.constants import CantEdit
@@ -85,6 +87,18 @@ class KerasSource:
                 f"The graph of the SavedModel can't be edited safely: {reason}. The result is an .h5 of the same Keras."
             )
             self._notes = (why, keras_h5.OPTIMIZER_DROPPED)
+        return (artifact, *self._onnx(pruned, out))
+
+    def _onnx(self, pruned: nn.Module, out: Path) -> tuple[Artifact, ...]:
+        """The pruned model for ONNX runtimes, channels last as its user feeds it; where it exports."""
+        artifact = Artifact(
+            name="onnx", file=f"{PurePath(self._file_name()).stem}.onnx", media_type="application/octet-stream"
+        )
+        try:
+            write_keras_onnx(pruned, self.network, out / artifact.file)
+        except NotExportable as reason:
+            self._notes = (*self._notes, f"No ONNX file: {reason}")
+            return ()
         return (artifact,)
 
     def reload(self, pruned: nn.Module, artifacts: tuple[Artifact, ...], out: Path) -> None:
