@@ -81,10 +81,14 @@ def _assign(call: Call, result: list[Labels], labels: Labels, carrier: Carrier, 
         if padded:
             distinct = np.where(distinct == FIXED, line, distinct)
         call.ledger.tie(np.tile(line, len(distinct)), distinct.ravel())
-    if result[chosen].any():  # the first keeps the place: of a filter, the input channels before its kernel
-        call.ledger.fix(line, "merged with another axis that may be pruned")
-        return
-    result[chosen] = line
+    result[chosen] = _wider(call, result[chosen], line) if result[chosen].any() else line
+
+
+def _wider(call: Call, first: Labels, second: Labels) -> Labels:
+    """Of two axes merged into one, the one with more units: channels, not a kernel; hidden units, not experts."""
+    keeps, leaves = sorted((first, second), key=lambda labels: -np.unique(labels[labels != FIXED]).size)
+    call.ledger.fix(leaves, "merged with another axis that may be pruned")
+    return keeps
 
 
 def _varies(labels: Labels, axis: int) -> bool:

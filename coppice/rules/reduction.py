@@ -89,6 +89,14 @@ def top(call: Call) -> Sequence[Axes]:
     return [tuple(axes) for _ in call.outputs]
 
 
+def suppressed(call: Call) -> Sequence[Axes]:
+    """nms: which boxes stay is told by number."""
+    for name in ("dets", "scores"):
+        for labels in call.axes(name):
+            call.ledger.fix(labels, "boxes that are compared")
+    return [fixed(output.shape) for output in call.outputs]
+
+
 RULES: dict[str, Rule] = {
     **dict.fromkeys(
         ("aten::_log_softmax", "aten::_safe_softmax", "aten::_softmax", "aten::log_softmax", "aten::softmax"),
@@ -135,4 +143,5 @@ RULES: dict[str, Rule] = {
     ),
     **dict.fromkeys(("aten::max.dim", "aten::min.dim"), extreme),
     "aten::topk": top,
+    "torchvision::nms": suppressed,
 }

@@ -62,6 +62,16 @@ def transformed(call: Call) -> Sequence[Axes]:
     return [tuple(axes)]
 
 
+def of_boxes(call: Call) -> Sequence[Axes]:
+    """roi_align, roi_pool: windows of the image for each box, the channels as they are."""
+    x = call.axes("input")
+    for labels in (x[0], *x[2:], *call.axes("rois")):
+        call.ledger.fix(labels, "boxes of an image")
+    windows, *rest = call.outputs
+    passing = (*fixed(windows.shape[:1]), x[1], *fixed(windows.shape[2:]))
+    return [passing, *(passing for _ in rest)]  # the second output of roi_pool says where the maxima lie
+
+
 def averaged(rank: int) -> Rule:
     """avg_pool: as all pooling, but a window of odd or even width that slides along channels mixes them."""
     pooled = spatial(rank)
@@ -86,6 +96,7 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(("aten::grid_sampler_2d", "aten::grid_sampler_3d"), sampled),
     **dict.fromkeys(("aten::_fft_c2c", "aten::_fft_c2r", "aten::_fft_r2c"), transformed),
     "aten::col2im": folded,
+    **dict.fromkeys(("torchvision::roi_align", "torchvision::roi_pool"), of_boxes),
     "aten::avg_pool2d": averaged(2),
     "aten::avg_pool3d": averaged(3),
     "aten::constant_pad_nd": padded,

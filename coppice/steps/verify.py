@@ -25,9 +25,13 @@ from coppice.steps.apply import apply, copied, masked
 from coppice.steps.twins import differing, watched
 from coppice.tracing import Network, forward
 
-#: Largest |difference| over largest |output|. Float64 rounding over some hundred layers stays far below the first;
-#: the second is what float32 leaves.
-TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-5}
+#: Largest |difference| over largest |output|. Float64 rounding stays far below the first, also where a model divides by
+#: small sums (linear attention: 5e-9), and a wrong cut of shaken weights far above; the second is what float32 leaves.
+TOLERANCE = {torch.float64: 1e-7, torch.float32: 1e-5}
+
+#: Tensors whose mean absolute value is below this are shaken as if it were 1: a layer scale of 1e-6 would hide what it
+#: scales.
+NEGLIGIBLE = 1e-4
 
 #: Above this many parameters the doubled copies would not fit a job's memory, so the check runs in float32.
 FLOAT64_PARAMETERS = 60_000_000
@@ -100,7 +104,10 @@ def _fits_doubled(network: Network) -> bool:
 
 
 def _shaken(module: nn.Module) -> nn.Module:
-    """A copy with every weight moved by a tenth of its tensor's size, zeros too; positive tensors stay positive."""
+    """A copy with every weight moved by a tenth of its tensor's size; what is next to zero, by a tenth.
+
+    Positive tensors stay positive.
+    """
     shaken = copied(module)
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
@@ -108,7 +115,8 @@ def _shaken(module: nn.Module) -> nn.Module:
             if not tensor.is_floating_point() or not tensor.numel():
                 continue
             # In place wherever it can be: the largest tensor of a large model leaves room for few copies of it.
-            size = tensor.abs().nan_to_num_(0.0, 0.0, 0.0).mean().item() or 1.0
+            size = tensor.abs().nan_to_num_(0.0, 0.0, 0.0).mean().item()
+            size = size if size > NEGLIGIBLE else 1.0
             noise = torch.randn(tensor.shape, generator=generator).mul_(0.1 * size).to(tensor)
             tensor += noise.abs_() if tensor.min() >= 0 else noise
     return shaken

@@ -41,6 +41,7 @@ CASES = [
 ]
 
 
+@pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN")
 @pytest.mark.parametrize("model", CASES)
 def test_half_of_every_group_goes(model: UserModel) -> None:
     torch.manual_seed(0)
@@ -51,7 +52,7 @@ def test_half_of_every_group_goes(model: UserModel) -> None:
     assert {name: tuple(stored[name].shape) for name in model.left} == dict(model.left)
     assert found.verification.check is (model.check if found.plan else Check.NONE)
     frozen = [entry.reason for entry in trace(net, rules.rule_of).channels.frozen]
-    assert any(model.reason in reason for reason in (*frozen, *refused.values()))
+    assert not model.reason or any(model.reason in reason for reason in (*frozen, *refused.values()))
     assert model.reason or not refused
 
 

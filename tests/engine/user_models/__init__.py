@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from tests.engine.user_models import attention, convolutional, recurrent, structural, weights
+from tests.engine.user_models import architectures, attention, convolutional, recurrent, structural, weights
 from tests.engine.user_models.written import UserModel
 
 MODELS: dict[str, UserModel] = {
+    **architectures.MODELS,
     **attention.MODELS,
     **convolutional.MODELS,
     **recurrent.MODELS,
