@@ -9,13 +9,14 @@ from __future__ import annotations
 import keyword
 import re
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 from coppice.errors import UnsupportedMediaType
 from coppice.http.intake import Intake
 from coppice.http.names import unknown_name
+from coppice.records.advice import SHARDS
 from coppice.records.request import Framework, Part
 from coppice.storage import safe_name
 
@@ -37,6 +38,8 @@ class UploadPart:
     calls: frozenset[Framework]
     aliases: tuple[str, ...] = ()
     required: bool = True
+    #: Suffix of what people send by mistake -> what it is, and what to send.
+    instead: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     def required_by(self, intake: Intake) -> bool:
         """Whether the call can't do without, whatever model is sent."""
@@ -62,11 +65,12 @@ PARTS: tuple[UploadPart, ...] = (
     ),
     UploadPart(
         part=Part.WEIGHTS,
-        suffixes=(".pth", ".pt", ".bin", ".ckpt", ".pkl", ".safetensors"),
-        description='The state dict: `torch.save(model.state_dict(), "mnist_cnn.pth")`.',
+        suffixes=(".pth", ".pt", ".bin", ".ckpt", ".pkl", ".tar", ".safetensors"),
+        description='The state dict: `torch.save(model.state_dict(), "mnist_cnn.pth")`, alone or in a checkpoint.',
         example="mnist_cnn.pth",
         calls=_PYTORCH,
         aliases=("file",),
+        instead={".json": f"is an index of shards, which holds no tensors. {SHARDS}"},
     ),
     UploadPart(
         part=Part.CLASS_DEF,
@@ -119,6 +123,8 @@ def file_name(part: UploadPart, given: str) -> str:
     # ASCII, since the names of results are made from it and go into headers.
     name = safe_name(given).encode("ascii", "replace").decode().replace("?", "_")
     suffix = PurePosixPath(name).suffix.lower()
+    if suffix in part.instead:
+        raise UnsupportedMediaType(f"{part.part}: {given!r} {part.instead[suffix]}", field=part.part)
     if suffix not in part.suffixes:
         raise UnsupportedMediaType(
             f"{part.part}: {given!r} does not end in {_either(part.suffixes)}. {part.description.replace('`', '')}",

@@ -56,6 +56,36 @@ CASES = {
         says=("is not the name of a class", "e.g. Net"),
         query=asked(model_name="__import__('os').system('id')"),
     ),
+    "an input of a type that is none": Case(
+        http=400,
+        code="input_size_invalid",
+        says=("'int65' is no type", "int64"),
+        query=asked(input_size="1,8,8;5:int65"),
+    ),
+    "a limit for fractions": Case(
+        http=400,
+        code="input_size_invalid",
+        says=("a limit such as <100 is for whole numbers",),
+        query=asked(input_size="1,8,8:float32<5"),
+    ),
+    "arguments that are no JSON": Case(
+        http=400,
+        code="parameter_invalid",
+        says=("model_args='{classes: 3}' is not JSON", '{"classes": 10}'),
+        query=asked(model_args="{classes: 3}"),
+    ),
+    "arguments that are one number": Case(
+        http=400, code="parameter_invalid", says=("neither an object nor an array",), query=asked(model_args="3")
+    ),
+    "arguments as deep as a well": Case(
+        http=400, code="parameter_invalid", says=("is not JSON",), query=asked(model_args="[" * 2_000)
+    ),
+    "an index of shards by its name": Case(
+        http=415,
+        code="unsupported_media_type",
+        says=("is an index of shards", "st.save_file"),
+        files=lambda: {**pytorch(), "weights": ("model.safetensors.index.json", b"{}")},
+    ),
     "a parameter that is not there": Case(
         http=400,
         code="parameter_invalid",

@@ -64,6 +64,11 @@ def state(**changed: torch.Tensor) -> bytes:
     return saved(tensors | {name.replace("__", "."): tensor for name, tensor in changed.items()})
 
 
+def twice() -> bytes:
+    tensors = torch.load(io.BytesIO(weights()))
+    return saved({f"{copy}.{name}": tensor for copy in "ab" for name, tensor in tensors.items()})
+
+
 CASES = {
     "truncated weights": Case(
         code="truncated_file", says=("small.pth", "truncated", "again"), files=lambda: pytorch(weights=weights()[:900])
@@ -132,6 +137,69 @@ CASES = {
         code="constructor_failed",
         says=("Small() needs arguments: classes", "Give them defaults"),
         files=lambda: pytorch(class_def=source().replace(b"__init__(self)", b"__init__(self, classes)")),
+    ),
+    "arguments of another name": Case(
+        code="constructor_failed",
+        says=("Small(classes) takes no 'clases'", "Did you mean 'classes'?"),
+        query=asked(model_args='{"classes": 3, "clases": 3}'),
+        files=lambda: pytorch(class_def=source().replace(b"__init__(self)", b"__init__(self, classes)")),
+    ),
+    "arguments of another model": Case(
+        code="state_dict_mismatch",
+        says=("head.weight is (3, 6) in the file and (7, 6) in the model",),
+        query=asked(model_args="[7]"),
+        files=lambda: pytorch(
+            class_def=source().replace(b"__init__(self)", b"__init__(self, n)").replace(b"(6, 3)", b"(6, n)")
+        ),
+    ),
+    "a whole model in a checkpoint": Case(
+        code="pickled_module",
+        says=("whole pickled model", "weights_only=False)['model']"),
+        files=lambda: pytorch(weights=saved({"epoch": 1, "model": nn.Linear(2, 2)})),
+    ),
+    "a checkpoint with a bomb beside": Case(
+        code="unknown_format",
+        says=("more than tensors", "posix.system", "runs code on the machine"),
+        files=lambda: pytorch(weights=saved({"state_dict": torch.load(io.BytesIO(weights())), "logger": Bomb()})),
+    ),
+    "a checkpoint without a model": Case(
+        code="unknown_format",
+        says=("holds a dict with the keys epoch, planes", "Planes"),
+        files=lambda: pytorch(weights=saved({"epoch": 1, "planes": Planes()})),
+    ),
+    "two copies of the model": Case(
+        code="state_dict_mismatch",
+        says=("more than once: under 'a.' and under 'b.'",),
+        files=lambda: pytorch(weights=twice()),
+    ),
+    "a sparse tensor": Case(
+        code="unknown_format",
+        says=("head.weight is a torch.sparse_coo tensor", "to_dense()"),
+        files=lambda: pytorch(weights=state(head__weight=torch.eye(3, 6).to_sparse())),
+    ),
+    "weights of before torch 0.1.10": Case(
+        code="unknown_format",
+        says=("before version 0.1.10", "torch.load"),
+        files=lambda: pytorch(weights=b"sys_info".ljust(257, b"\0") + b"ustar".ljust(300, b"\0")),
+    ),
+    "an index of shards": Case(
+        code="unknown_format",
+        says=("an index of shards", "st.save_file"),
+        files=lambda: pytorch(weights=b'{"metadata": {"total_size": 8}, "weight_map": {}}'),
+    ),
+    "too many inputs": Case(
+        code="input_size_invalid",
+        says=("Small.forward takes 1 inputs (x) and input_size gives 2", "semicolon"),
+        query=asked(input_size="1,8,8;5"),
+    ),
+    "fractions for a table": Case(
+        code="input_size_invalid",
+        says=("input_size=1,8,8:int64<9", "table with 9 rows"),
+        query=asked(input_size="1,8,8:float32"),
+        files=lambda: pytorch(
+            weights=state(table__weight=torch.zeros(9, 2)),
+            class_def=source(constructor="self.table = nn.Embedding(9, 2)", forward="x = self.table(x).sum(-1)"),
+        ),
     ),
     "a constructor that raises": Case(
         code="constructor_failed",
