@@ -71,12 +71,12 @@ _ARTIFACT = {
     "in": "query",
     "required": False,
     "description": "Which file of the result; by default the result itself. `model`: the pruned model, for PyTorch "
-    "the pickled `(model, info)` pair. `state_dict`: its tensors only. `class_def`: the class file with which that "
-    "state dict loads. `onnx`: where the model exports. `report`: the whole account, JSON. `bundle`: a zip of all of "
+    "the pickled `(model, info)` pair. `state_dict`: its tensors only. `weights`: the same in the form that came, "
+    "a checkpoint or safetensors. `class_def`: the class file with which the state dict loads. `onnx`: where the model exports. `report`: the whole account, JSON. `bundle`: a zip of all of "
     "them. `inspection`: what `inspect` found, JSON; it has no other file.",
     "schema": {
         "type": "string",
-        "enum": ["model", "state_dict", "class_def", "onnx", "report", "bundle", "inspection"],
+        "enum": ["model", "state_dict", "weights", "class_def", "onnx", "report", "bundle", "inspection"],
     },
 }
 _KEY: list[dict[str, list[str]]] = [{CLIENT_ID: [], CLIENT_SECRET: []}, {}]
