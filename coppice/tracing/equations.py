@@ -111,6 +111,10 @@ class Shares:
 
     def _bind(self, attribute: Attribute, equation: Equation) -> None:
         """The attribute takes the share of what varies on the other side of the equation; if nothing does, it stays."""
+        if (summed := self._remainder(attribute, equation)) is not None:
+            self._count(attribute, summed, equation.site)
+            self.bindings.append(Binding(place=attribute.place, equation=equation))
+            return
         powers = _sides(equation)
         against: list[Labels] = []
         along: list[Labels] = []
@@ -125,6 +129,16 @@ class Shares:
         )
         if follows:
             self.bindings.append(Binding(place=attribute.place, equation=equation))
+
+    def _remainder(self, attribute: Attribute, equation: Equation) -> Labels | None:
+        """The positions that an attribute counts where a rest is taken of it, as in `self.dim - self.part`."""
+        terms = [*_terms(equation.left, 1), *_terms(equation.right, -1)]
+        own = [sign for sign, term in terms if term == attribute]
+        others = [self._positions(term) for sign, term in terms if term != attribute and sign not in own]
+        if len(own) != 1 or len(others) != len(terms) - 1 or len(others) < 2:
+            return None
+        counted = [labels for labels in others if labels is not None]
+        return np.concatenate(counted) if len(counted) == len(others) else None
 
     def _count(self, attribute: Attribute, labels: Labels, site: str) -> None:
         self._counts.setdefault(attribute.place, []).append((labels, site))

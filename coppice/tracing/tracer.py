@@ -24,6 +24,7 @@ from coppice.errors import ForwardFailed
 from coppice.tracing.call import Call, Rule, bind, fixed
 from coppice.tracing.following import Following
 from coppice.tracing.integers import Integers
+from coppice.tracing.leftovers import no_leftovers
 from coppice.tracing.network import Network
 from coppice.tracing.outputs import opened
 
@@ -142,7 +143,7 @@ def trace(network: Network, rule_of: RuleOf, *, whole_heads: bool = False) -> Tr
 def forward(module: nn.Module, inputs: Sequence[torch.Tensor]) -> Any:
     """One forward pass without gradients, its outputs opened; raises ForwardFailed with the line of the user's own."""
     try:
-        with torch.no_grad():
+        with torch.no_grad(), no_leftovers(module):
             returned = module(*inputs)
     except Exception as e:
         if isinstance(e, MemoryError) or "can't allocate memory" in str(e):

@@ -151,6 +151,36 @@ class Scaled(nn.Module):
         return q @ k.transpose(-2, -1) / math.sqrt(q.size(-1))  # type: ignore[no-any-return]
 
 
+class Rest(nn.Module):
+    """Splits off a part of its channels and the rest of them, as SHViT does."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.part, self.all = channels // 4, channels
+        self.into, self.left = nn.Conv2d(3, channels, 1), nn.Conv2d(self.part, self.part, 1)
+        self.out = nn.Conv2d(channels, 5, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        part, rest = self.into(x).split([self.part, self.all - self.part], dim=1)
+        return self.out(torch.cat([self.left(part), rest], 1))  # type: ignore[no-any-return]
+
+
+class Caches(nn.Module):
+    """Keeps a tensor of its width from one run to the next, as LeViT keeps its biases."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.a, self.b, self.offsets = nn.Linear(12, width), nn.Linear(width, 5), dict[str, Tensor]()
+        self.bias = nn.Parameter(torch.randn(width))
+        self.last: Tensor | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        if "half" not in self.offsets:
+            self.offsets["half"] = self.bias / 2
+        self.last = self.a(x) + self.offsets["half"]
+        return self.b(F.layer_norm(self.last, (self.last.shape[1],)))  # type: ignore[no-any-return]
+
+
 #: name -> (a builder that takes a width, the width, the shape of a sample). Half of everything is the half-wide model.
 HALVED: dict[str, tuple[Callable[[int], nn.Module], int, tuple[int, ...]]] = {
     "the width of a head": (lambda n: Stream(ByHeadWidth, n, 2 * n), 32, (6, 12)),
@@ -159,5 +189,7 @@ HALVED: dict[str, tuple[Callable[[int], nn.Module], int, tuple[int, ...]]] = {
     "a flattened size": (Flattened, 16, (3, 8, 8)),
     "lists and objects": (Contained, 16, (12,)),
     "two halves": (Halves, 16, (3, 8, 8)),
+    "a part and the rest": (Rest, 16, (3, 8, 8)),
+    "a kept tensor": (Caches, 16, (12,)),
     "a square root": (Scaled, 16, (6, 12)),
 }
