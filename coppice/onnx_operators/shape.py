@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from coppice.onnx_operators.node import OnnxNode
+from coppice.onnx_operators.shares import share_of
 from coppice.onnx_operators.table import operator
 from coppice.onnx_operators.windows import text
 
@@ -126,9 +127,25 @@ def slice_(
     starts, ends = _listed(node.option("starts", starts)), _listed(node.option("ends", ends))
     axes = _listed(node.option("axes", axes, list(range(len(starts)))))
     steps = _listed(steps) if steps is not None else [1] * len(starts)
-    for axis, start, end, step in zip(axes, starts, ends, steps, strict=True):
-        x = _sliced(x, axis % x.dim(), start, end, step)
+    if node.remembered is None:
+        node.remembered = [
+            share_of(x.shape[axis], *part) for axis, *part in zip(axes, starts, ends, steps, strict=True)
+        ]
+    first, last = list(starts), list(ends)
+    for place, (axis, share) in enumerate(zip(axes, node.remembered, strict=True)):
+        if share is None:
+            x = _sliced(x, axis % x.dim(), starts[place], ends[place], steps[place])
+            continue
+        length, width = x.shape[axis], x.shape[axis] // share.pieces
+        if length != share.length:  # narrower than the whole model: what the node states is, too
+            first[place], last[place] = share.number * width, (share.number + 1) * width
+        x = x.split_with_sizes([width] * share.pieces, axis)[share.number]
+    node.stated.update({_place(node, "starts", 1): first, _place(node, "ends", 2): last})
     return x
+
+
+def _place(node: OnnxNode, name: str, position: int) -> str | int:
+    return position if len(node.given) > position else name
 
 
 def _sliced(x: Tensor, axis: int, start: int, end: int, step: int) -> Tensor:
