@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
+from types import MappingProxyType
 
 import torch
 from torch import nn
@@ -12,9 +14,11 @@ from coppice.records.plan import Plan
 from coppice.steps.follow import follow
 from coppice.tracing import put
 
-#: What a removed position is multiplied by in the masked model: nothing to the outputs in any precision, but a norm
-#: over removed positions stays a number, where 0 / 0 would spread.
-FAINT = 2.0**-60
+#: What a removed position is multiplied by in the masked model: nothing to the outputs, but a norm over removed positions
+#: stays a number, where 0 / 0 would spread. In other precisions than float64 smaller factors would make numbers that
+#: processors are slow with (denormal ones).
+FAINT = {torch.float64: 2.0**-60}
+FAINT_ELSE = 2.0**-24
 
 
 def apply(module: nn.Module, plan: Plan) -> nn.Module:
@@ -22,19 +26,17 @@ def apply(module: nn.Module, plan: Plan) -> nn.Module:
 
     The module given is left untouched. A tensor that is stored under several names stays one tensor.
     """
-    pruned = copied(module)
-    done: dict[torch.Tensor, torch.Tensor] = {}
-    by_tensor = {named: plan.kept[name] for name, named in _stored(pruned).items() if name in plan.kept}
+    cut = {
+        id(tensor): _sliced(tensor, plan.kept[name]) for name, tensor in _stored(module).items() if name in plan.kept
+    }
+    pruned = copied(module, cut)
     put(pruned, plan.attributes)
-    touched = []
-    for part in pruned.modules():
-        for name, tensor in [*part._parameters.items(), *part._buffers.items()]:
-            if tensor is None or tensor not in by_tensor:
-                continue
-            if tensor not in done:
-                done[tensor] = _sliced(tensor, by_tensor[tensor])
-            setattr(part, name, done[tensor])
-            touched.append(part)
+    changed = {id(tensor) for tensor in cut.values()}
+    touched = [
+        part
+        for part in pruned.modules()
+        if not changed.isdisjoint(map(id, (*part._parameters.values(), *part._buffers.values())))
+    ]
     parametrized = [part for part in pruned.modules() if touched and is_parametrized(part)]
     for part in dict.fromkeys([*touched, *parametrized]):
         follow(part)
@@ -43,27 +45,32 @@ def apply(module: nn.Module, plan: Plan) -> nn.Module:
     return pruned
 
 
-def masked(module: nn.Module, plan: Plan) -> nn.Module:
+def masked(module: nn.Module, plan: Plan, dtype: torch.dtype | None = None) -> nn.Module:
     """A copy of `module` of full size in which exactly the positions that the plan removes are as good as zero."""
-    dense = copied(module)
+    dense = copied(module) if dtype is None else copied(module).to(dtype)
     with torch.no_grad():
         for name, tensor in _stored(dense).items():
             for axis, kept in plan.kept.get(name, {}).items():
                 gone = torch.ones(tensor.shape[axis], dtype=torch.bool)
                 gone[list(kept)] = False
-                tensor[(slice(None),) * axis + (gone,)] *= FAINT if tensor.is_floating_point() else 0
+                tensor[(slice(None),) * axis + (gone,)] *= (
+                    FAINT.get(tensor.dtype, FAINT_ELSE) if tensor.is_floating_point() else 0
+                )
     return dense
 
 
-def copied(module: nn.Module) -> nn.Module:
-    """A deep copy, also of a module that keeps a computed tensor (`weight` under the weight norm of old)."""
+def copied(module: nn.Module, instead: Mapping[int, torch.Tensor] = MappingProxyType({})) -> nn.Module:
+    """A deep copy, also of a module that keeps a computed tensor (`weight` under the weight norm of old).
+
+    `instead`: tensors that take the place of the ones with these identities, wherever the module refers to them.
+    """
     computed = {
         id(value): value.detach().clone()
         for part in module.modules()
         for value in vars(part).values()
         if isinstance(value, torch.Tensor) and not value.is_leaf
     }
-    return copy.deepcopy(module, computed)
+    return copy.deepcopy(module, {**computed, **instead})
 
 
 def _stored(module: nn.Module) -> dict[str, torch.Tensor]:
