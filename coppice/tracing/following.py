@@ -68,6 +68,8 @@ class Following(TorchFunctionMode):
             for holder, tracked in given:
                 if holder.namespace.get(holder.key) is tracked:
                     holder.namespace[holder.key] = holder.value
+                    if holder.inherited:
+                        del holder.namespace[holder.key]
             for part in module.modules():  # what the code itself has kept
                 vars(part).update({key: now for key, value in vars(part).items() if (now := plain(value)) is not value})
 

@@ -36,6 +36,7 @@ class Holder:
     attribute: str
     namespace: MutableMapping[str, Any]
     value: Any
+    inherited: bool = False  # of the class: an instance that needs another number gets its own
 
     @property
     def key(self) -> str:
@@ -50,6 +51,19 @@ def holders(model: nn.Module) -> Iterator[Holder]:
         if isinstance(module, (Resizable, torch.jit.ScriptModule)):
             continue
         yield from _in_namespace(path, "", vars(module), OWN, seen, 0)
+        for name, value in class_numbers(module).items():
+            if name not in vars(module):
+                yield Holder(module=path, attribute=name, namespace=vars(module), value=value, inherited=True)
+
+
+def class_numbers(module: nn.Module) -> dict[str, int]:
+    """The integers that a module's class, or one that it derives from, keeps for all of its instances."""
+    found: dict[str, int] = {}
+    for kind in type(module).__mro__:
+        if kind.__module__.partition(".")[0] not in ("torch", "builtins"):
+            own = {name: value for name, value in vars(kind).items() if type(value) is int and not name.startswith("_")}
+            found = own | found
+    return found
 
 
 def _in_namespace(
@@ -127,8 +141,7 @@ def put(model: nn.Module, attributes: Mapping[str, Mapping[str, Any]]) -> None:
             target: Any = model.get_submodule(path)
             for step in way:
                 target = getattr(target, step)
-            namespace = vars(target)
-            namespace[name] = _alike(namespace[name], value)
+            vars(target)[name] = _alike(getattr(target, name), value)
 
 
 def _alike(before: Any, value: Any) -> Any:

@@ -181,6 +181,22 @@ class Caches(nn.Module):
         return self.b(F.layer_norm(self.last, (self.last.shape[1],)))  # type: ignore[no-any-return]
 
 
+def of_class(width: int) -> nn.Module:
+    """A model whose class holds the width."""
+
+    class Sized(nn.Module):
+        hidden = width
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b = nn.Linear(12, width), nn.Linear(width, 5)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.b(self.a(x).view(-1, self.hidden).relu())  # type: ignore[no-any-return]
+
+    return Sized()
+
+
 #: name -> (a builder that takes a width, the width, the shape of a sample). Half of everything is the half-wide model.
 HALVED: dict[str, tuple[Callable[[int], nn.Module], int, tuple[int, ...]]] = {
     "the width of a head": (lambda n: Stream(ByHeadWidth, n, 2 * n), 32, (6, 12)),
@@ -191,5 +207,6 @@ HALVED: dict[str, tuple[Callable[[int], nn.Module], int, tuple[int, ...]]] = {
     "two halves": (Halves, 16, (3, 8, 8)),
     "a part and the rest": (Rest, 16, (3, 8, 8)),
     "a kept tensor": (Caches, 16, (12,)),
+    "a number of the class": (of_class, 16, (12,)),
     "a square root": (Scaled, 16, (6, 12)),
 }

@@ -23,7 +23,8 @@ from tests.engine.models import cut, network
 def numbers_of(value: Any) -> Any:
     """The plain data in a module's attributes, configuration objects opened."""
     if isinstance(value, nn.Module):
-        own = {k: numbers_of(v) for k, v in vars(value).items() if not k.startswith("_")}
+        held = {k: v for k, v in [*vars(type(value)).items(), *vars(value).items()] if not callable(v)}
+        own = {k: numbers_of(v) for k, v in held.items() if not k.startswith("_")}
         return {**own, **{name: numbers_of(child) for name, child in value.named_children()}}
     if type(value) in (list, tuple):
         return [numbers_of(entry) for entry in value]

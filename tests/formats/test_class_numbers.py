@@ -27,6 +27,8 @@ class Body(nn.Module):
         return self.mid(x.view(-1, self.config.width))
 
 class Net(nn.Module):
+    classes = 64
+
     def __init__(self):
         super().__init__()
         self.config, self.parts, self.sizes = COMMON, [16, 16], {"all": 32, 7: "seven"}
@@ -35,7 +37,8 @@ class Net(nn.Module):
 
     def forward(self, x):
         one, other = self.into(x).view(-1, self.sizes["all"]).split(self.parts, dim=1)
-        return self.out(self.body(one * other.sigmoid()).view(-1, self.config.inner.flat))
+        x = self.body(one * other.sigmoid()).view(-1, self.config.inner.flat)
+        return self.out(x.view(-1, self.classes))
 """
 
 NAMED = """
@@ -81,6 +84,7 @@ def test_a_shared_configuration_is_copied_and_cut(tmp_path: Path) -> None:
             8,
             32,
         )
+    assert (namespace["Net"]().classes, namespace["Net"].classes) == (32, 64)
     assert (namespace["COMMON"].width, namespace["COMMON"].inner.flat) == (16, 64)
 
 

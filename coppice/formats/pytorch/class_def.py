@@ -20,7 +20,7 @@ from torch import nn
 from coppice.formats.pytorch.user_errors import last_line
 from coppice.formats.pytorch.user_module import UserClass
 from coppice.records.plan import Plan
-from coppice.tracing.places import MAX_DEPTH, OWN, is_configuration
+from coppice.tracing.places import MAX_DEPTH, OWN, class_numbers, is_configuration
 
 _TEXT = """
 # ---- Added by Coppice: {name}() as it was pruned. Plain torch; the tables hold the pruned sizes. ----
@@ -132,10 +132,14 @@ def _check_fresh(user: UserClass, dense: nn.Module) -> None:
 def _attributes(dense: nn.Module, pruned: nn.Module) -> dict[str, dict[str, Any]]:
     changed: dict[str, dict[str, Any]] = {}
     for path, module in pruned.named_modules():
-        before, after = vars(dense.get_submodule(path)), vars(module)
+        before, after = _numbers(dense.get_submodule(path)), _numbers(module)
         if found := dict(_differing(before, {name: after[name] for name in after if name not in OWN}, "")):
             changed[path] = found
     return changed
+
+
+def _numbers(module: nn.Module) -> dict[str, Any]:
+    return {**class_numbers(module), **vars(module)}
 
 
 def _differing(before: Mapping[str, Any], after: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
