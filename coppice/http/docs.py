@@ -71,9 +71,10 @@ _ARTIFACT = {
     "in": "query",
     "required": False,
     "description": "Which file of the result; by default the result itself. `model`: the pruned model, for PyTorch "
-    "the pickled `(model, info)` pair. `state_dict`: its tensors only. `weights`: the same in the form that came, "
-    "a checkpoint or safetensors. `class_def`: the class file with which the state dict loads. `onnx`: where the model exports. `report`: the whole account, JSON. `bundle`: a zip of all of "
-    "them. `inspection`: what `inspect` found, JSON; it has no other file.",
+    "the pickled `(model, info)` pair. `state_dict`: its tensors only. `weights`: the same in the form that came, a "
+    "checkpoint or safetensors. `class_def`: the class file with which the state dict loads. `onnx`: where the model "
+    "exports. `report`: the whole account, JSON. `bundle`: a zip of all of them. `inspection`: what `inspect` found, "
+    "JSON; it has no other file.",
     "schema": {
         "type": "string",
         "enum": ["model", "state_dict", "weights", "class_def", "onnx", "report", "bundle", "inspection"],
