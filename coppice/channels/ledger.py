@@ -136,10 +136,14 @@ class Ledger:
 
     def settle(self) -> Channels:
         """The units and groups that follow from everything noted so far."""
-        unused = [slot for slot in self._slots if slot[0] not in self._used]
-        fixes = (
-            self._outputs
-            + self._fixes
-            + [(np.arange(first, first + length), "not used by the forward pass") for _, _, first, length in unused]
-        )
-        return settle(self._next, self._slots, self._ties, fixes, self._roles, self._mixes, self._shares)
+        last_axis = {name: axis for name, axis, *_ in self._slots if name not in self._used}
+        unused = [
+            (axis, np.arange(first, first + n), last_axis[name])
+            for name, axis, first, n in self._slots
+            if name in last_axis
+        ]
+        left = [(labels, "not run on the example input, so left as it is") for _, labels, _ in unused]
+        # The report lists what makes channels: of a layer that was not run, that is the first axis of its weight.
+        listed = [(labels, Role.PRODUCES) for axis, labels, last in unused if axis == 0 < last]
+        fixes = self._outputs + self._fixes + left
+        return settle(self._next, self._slots, self._ties, fixes, self._roles + listed, self._mixes, self._shares)

@@ -63,9 +63,11 @@ def test_meeting_a_fixed_position_freezes() -> None:
 
 def test_a_tensor_that_no_operation_reads_is_frozen() -> None:
     ledger = Ledger()
-    (a,) = ledger.declare("a", (3,))
-    ledger.produces(a)
-    assert ledger.settle().frozen[0].reason == "not used by the forward pass"
+    ledger.declare("a.weight", (3, 2))
+    ledger.declare("a.bias", (3,))
+    (frozen,) = ledger.settle().frozen
+    assert (frozen.axis, frozen.count) == (("a.weight", 0), 3)
+    assert frozen.reason == "not run on the example input, so left as it is"
 
 
 def test_ties_that_repeat_many_times_still_tie() -> None:
