@@ -110,7 +110,7 @@ def _inner(cell: KerasLayer, h: Tensor | None) -> Tensor | None:
 
 def resets_after(cell: KerasLayer) -> bool:
     """Whether a GRU resets after the product; unsaid before Keras 2.1.3, when there was but the other way."""
-    return bool(cell.config.get("reset_after", cell.class_name == "CuDNNGRU"))
+    return bool(cell.config.get("reset_after", False))
 
 
 _SIMPLE, _LSTM, _GRU = Cell(step=_simple, states=1), Cell(step=_lstm, states=2), Cell(step=_gru, states=1)

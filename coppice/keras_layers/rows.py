@@ -10,8 +10,11 @@ from coppice.keras_layers.table import LAYERS, LayerClass, Part
 
 _NO_MODEL = "what it computes is not in the file"
 _TEXTS = "it works on texts, and its vocabulary is no tensor. Do that step before the model"
+_CUDNN = "its arrays are laid out for a graphics library. Load its weights into a plain LSTM or GRU and save that"
 #: Classes that can't be passed over, because they change the shape of what they get.
 _REFUSED: dict[str, str] = {
+    "CuDNNLSTM": _CUDNN,
+    "CuDNNGRU": _CUDNN,
     "KerasLayer": _NO_MODEL,
     "TFSMLayer": _NO_MODEL,
     "TorchModuleWrapper": _NO_MODEL,

@@ -39,7 +39,9 @@ ARGUMENTS_OF: dict[str, dict[str, str]] = {
 }
 
 #: Arguments that only name the node, ask for a width of floating point, or restate a default.
-IGNORED = frozenset({"name", "training", "mask", "dtype", "trainable", "conjugate", "batch_dims", "sparse", "order"})
+IGNORED = frozenset(
+    {"name", "training", "mask", "dtype", "out_type", "trainable", "conjugate", "batch_dims", "sparse", "order"}
+)
 
 TENSORFLOW_FUNCTIONS: dict[str, str] = {
     **{
