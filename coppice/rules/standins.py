@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import torch
@@ -56,12 +57,20 @@ def _numbers(op: torch._ops.OpOverload, args: Sequence[Any], kwargs: Mapping[str
     """The fractions and counts that a call computes with; not sizes, axes or flags."""
     if op._schema.name == "aten::lift_fresh":
         return {"self": args[0].item()} if args[0].numel() == 1 and args[0].is_floating_point() else {}
-    bound = bind(op, args, kwargs)
-    return {
-        argument.name: bound[argument.name]
-        for argument in op._schema.arguments
-        if str(argument.type) in NUMERIC and type(bound[argument.name]) in (int, float)
-    }
+    bound: dict[str, float] = {}
+    for place, name in _numeric(op):
+        given = args[place] if place < len(args) else kwargs.get(name)
+        if isinstance(given, (int, float)) and not isinstance(given, bool):
+            bound[name] = given
+    return bound
+
+
+@cache
+def _numeric(op: torch._ops.OpOverload) -> tuple[tuple[int, str], ...]:
+    """Place and name of the arguments that may be numbers to compute with."""
+    return tuple(
+        (place, argument.name) for place, argument in enumerate(op._schema.arguments) if str(argument.type) in NUMERIC
+    )
 
 
 #: Types of arguments that may hold a number to compute with; a Python number may be given for a tensor.

@@ -14,9 +14,9 @@ from coppice.records.plan import Plan
 from coppice.steps.follow import follow
 from coppice.tracing import put
 
-#: What a removed position is multiplied by in the masked model: nothing to the outputs, but a norm over removed positions
-#: stays a number, where 0 / 0 would spread. In other precisions than float64 smaller factors would make numbers that
-#: processors are slow with (denormal ones).
+#: What a removed position is multiplied by in the masked model: nothing to the outputs, but a norm over removed
+#: positions stays a number, where 0 / 0 would spread. In other precisions than float64 smaller factors would make
+#: numbers that processors are slow with (denormal ones).
 FAINT = {torch.float64: 2.0**-60}
 FAINT_ELSE = 2.0**-24
 
