@@ -150,12 +150,12 @@ def test_a_broken_rule_fails_the_oracle(row: str, broken: object, name: str, mon
 
 
 class ZeroBranch(nn.Module):
-    """A residual branch as it is often initialised: its last scale is zero, so it adds nothing yet."""
+    """A residual branch as it is often initialised: its last scale is zero or tiny, so it adds nothing yet."""
 
-    def __init__(self) -> None:
+    def __init__(self, scale: float) -> None:
         super().__init__()
         self.stem, self.a, self.b = nn.Conv2d(3, 8, 1), nn.Conv2d(8, 8, 1), nn.Conv2d(16, 8, 1)
-        self.scale = nn.Parameter(torch.zeros(8, 1, 1))
+        self.scale = nn.Parameter(torch.full((8, 1, 1), scale))
         self.head = nn.Conv2d(8, 4, 1)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -164,8 +164,9 @@ class ZeroBranch(nn.Module):
         return self.head(x + self.scale * self.b(torch.cat([y, y.tanh()], dim=1)))  # type: ignore[no-any-return]
 
 
-def test_a_wrong_cut_behind_a_zero_scale_fails_the_oracle(monkeypatch: pytest.MonkeyPatch) -> None:
-    net = network(ZeroBranch(), (3, 8, 8))
+@pytest.mark.parametrize("scale", [0.0, 1e-9])
+def test_a_wrong_cut_behind_a_tiny_scale_fails_the_oracle(scale: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    net = network(ZeroBranch(scale), (3, 8, 8))
     monkeypatch.setitem(rules.RULES, "aten::cat", _concatenate_backwards)
     channels = trace(net, rules.rule_of).channels
     plan = make_plan(
