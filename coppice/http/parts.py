@@ -109,7 +109,8 @@ def find_part(intake: Intake, name: str, given: str) -> UploadPart:
     meant = [part for part in parts_of(intake) if name in _names(part)]
     if not meant:
         elsewhere = {alias for part in PARTS for alias in _names(part)}
-        raise unknown_name(intake.call, name, "file part", part_names(intake), elsewhere)
+        known = dict.fromkeys(name for part in parts_of(intake) for name in _names(part))  # in the order of the table
+        raise unknown_name(intake.call, name, "file part", known, elsewhere)
     suffix = PurePosixPath(given).suffix.lower()
     return next((part for part in meant if suffix in part.suffixes), meant[0])
 
