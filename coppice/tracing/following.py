@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -20,6 +20,8 @@ from coppice.tracing.places import Holder, Inside, holders, replaced
 from coppice.tracing.sites import site
 from coppice.tracing.sizes import LITERAL, SIZES, Seen
 from coppice.tracing.tracked import Attribute, Expression, Length, Literal, Tracked, leaves, plain
+
+T = TypeVar("T")
 
 _SHAPE = vars(torch._C.TensorBase)["shape"].__get__
 #: Python code of torch's own that a mode would otherwise run in one piece, blind to the sizes within.
@@ -135,17 +137,18 @@ class Following(TorchFunctionMode):
     ) -> Any:
         kwargs = kwargs or {}
         name = getattr(func, "__name__", "")
-        self.literal = LITERAL[name](args, kwargs) if name in LITERAL else frozenset()
+        self.literal = _read(LITERAL[name], args, kwargs) or frozenset() if name in LITERAL else frozenset()
         try:
             result = func(*args, **kwargs)
         finally:
             self.literal = frozenset()
         if name in ("size", "__get__"):
-            return self._lengths(args, result) if name == "size" or func == _SHAPE else result
+            return self._lengths(result, *args, **kwargs) if name == "size" or func == _SHAPE else result
         if name in ("numel", "nelement"):
-            return math.prod(self._lengths(args, args[0].size()))
+            return math.prod(self._lengths(args[0].size(), args[0]))
         if (sizes_of := SIZES.get(name)) is not None:
-            for number, labels in sizes_of(Seen(args, kwargs, result, self._axes, self._length)):
+            seen = Seen(args, kwargs, result, self._axes, self._length)
+            for number, labels in _read(lambda: list(sizes_of(seen))) or ():
                 self._note(number, self._length(labels), name, size=True)
         elif name in _ARITHMETIC:
             for number in (*args, *kwargs.values()):
@@ -155,16 +158,17 @@ class Following(TorchFunctionMode):
             self.scale(self._length(self._axes(args[0] if args else kwargs["query"])[-1]))
         return result
 
-    def _lengths(self, args: Sequence[Any], result: Any) -> Any:
+    def _lengths(self, result: Any, tensor: torch.Tensor, dim: Any = None, *_: Any) -> Any:
         """What `shape` and `size` give, tracked."""
+        axes = self._axes(tensor)
         if isinstance(result, torch.Size):
-            axes = self._axes(args[0])
             return torch.Size([Tracked(n, self._length(one), self) for n, one in zip(result, axes, strict=True)])
-        return Tracked(result, self._length(self._axes(args[0])[int(args[1])]), self) if len(args) > 1 else result
+        return Tracked(result, self._length(axes[dim]), self) if isinstance(dim, int) else result
 
     def _axes(self, tensor: torch.Tensor) -> Axes:
-        known = self._known(tensor)
-        return fixed(tensor.shape) if known is None else known
+        known, shape = self._known(tensor), tuple(tensor.shape)
+        # Operators that turn a tensor around in place leave labels that no longer fit it.
+        return fixed(shape) if known is None or tuple(labels.size for labels in known) != shape else known
 
     def _length(self, labels: Labels) -> Length:
         if not labels.any():
@@ -208,6 +212,14 @@ class Following(TorchFunctionMode):
             self._place_of[holder, inside] = len(self._places)
             self._places.append((holder, inside, value))
         return self._place_of[holder, inside]
+
+
+def _read(read: Callable[..., T], *arguments: Any) -> T | None:
+    """What a table's function reads from a call; None where it did not foresee the call: the oracle judges the cut."""
+    try:
+        return read(*arguments)
+    except Exception:  # noqa: BLE001 - a call in a form of its own must not break the model that makes it
+        return None
 
 
 def _never(*_: Any) -> bool:
