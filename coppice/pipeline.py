@@ -19,6 +19,7 @@ from coppice import rules
 from coppice.channels import Group
 from coppice.errors import NothingToPrune
 from coppice.formats import open_upload
+from coppice.formats.source import Source
 from coppice.records.plan import Plan
 from coppice.records.report import (
     RESULTS,
@@ -70,7 +71,16 @@ def run(request: Request, files: Mapping[Part, Path], out: Path, progress: Tell)
     artifacts = (*source.write(pruned.module, pruned.plan, report, out), _plan(pruned.plan, out))
     progress(Progress(step="reload", fraction=0.85))
     source.reload(pruned.module, artifacts, out)
-    return _with_bundle(report.model_copy(update={"notes": (*report.notes, *source.notes)}), artifacts, out)
+    return _with_bundle(_completed(report, source), artifacts, out)
+
+
+def _completed(report: Report, source: Source) -> Report:
+    """The report with what only the format knows: what its files do without, and how fast its own runtime is."""
+    costs = {"before": report.before, "after": report.after}
+    for (when, cost), latency in zip(costs.items(), source.latencies or (), strict=False):
+        measured = {"latency_ms": latency.milliseconds, "latency_spread_ms": latency.spread}
+        costs[when] = cost.model_copy(update=measured)
+    return report.model_copy(update={"notes": (*report.notes, *source.notes), **costs})
 
 
 def report_on(network: Network, pruned: Pruned, request: Request) -> Report:

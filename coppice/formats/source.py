@@ -6,6 +6,7 @@ module reads, writes and reloads.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -14,6 +15,14 @@ from torch import nn
 from coppice.records.plan import Plan
 from coppice.records.report import Artifact, Report
 from coppice.tracing.network import Network
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Latency:
+    """Milliseconds of one run on one thread: the median, and the spread of the middle half of the runs."""
+
+    milliseconds: float
+    spread: float
 
 
 class Source(Protocol):
@@ -26,6 +35,10 @@ class Source(Protocol):
     @property
     def notes(self) -> tuple[str, ...]:
         """What `write` left out and why, a sentence each, for the report; empty until `write` has run."""
+
+    @property
+    def latencies(self) -> tuple[Latency, Latency] | None:
+        """What the format's own runtime took before and after, once `reload` has run; None where that is torch."""
 
     def write(self, pruned: nn.Module, plan: Plan, report: Report, out: Path) -> tuple[Artifact, ...]:
         """Write the result into the folder `out`; the first artifact is named "model"."""

@@ -68,6 +68,10 @@ class KerasSource:
         return self._opened.network
 
     @property
+    def latencies(self) -> None:
+        """Measured in torch, with everything else."""
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """What the written file does without."""
         return self._notes

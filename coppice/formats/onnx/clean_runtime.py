@@ -1,7 +1,7 @@
 """A script, not a module of ours: run ONNX files by onnxruntime, compare what they give, and time two of them.
 
 Run by `clean_process` as `python -I clean_runtime.py`; the paths of job and verdict come on standard input. The verdict
-holds failures by kind, the median milliseconds before and after, and the version of the runtime.
+holds failures by kind, and the median and the spread of the milliseconds before and after.
 """
 
 import json
@@ -28,7 +28,7 @@ def main(job_file: str, verdict_file: str) -> None:
     folder = Path(job["folder"])
     inputs = {name[1:]: array for name, array in np.load(folder / "inputs.npz").items()}
     failures: dict[str, str] = {}
-    times = [0.0, 0.0]
+    latencies: list[list[float]] = []
     try:
         original = Session(job["original"], inputs)
         dense = original.run()
@@ -44,11 +44,11 @@ def main(job_file: str, verdict_file: str) -> None:
                 failures["pruned"] = f"The written file gives other outputs than the pruned model: {worst}."
             elif "masked" in job and (worst := difference(found, Session(job["masked"], inputs).run())):
                 failures["pruned"] = f"In ONNX Runtime the written file differs from the masked original: {worst}."
-            times = timed(original, pruned)
+            sample = {name[1:]: array for name, array in np.load(folder / "sample.npz").items()}
+            latencies = timed((original.fed(sample), pruned.fed(sample)))
         except Exception as e:  # noqa: BLE001
             failures["pruned"] = f"ONNX Runtime does not run the written file: {first_line(e)}"
-    verdict = {"failures": failures, "milliseconds": times, "version": onnxruntime.__version__}
-    Path(verdict_file).write_text(json.dumps(verdict))
+    Path(verdict_file).write_text(json.dumps({"failures": failures, "latencies": latencies}))
 
 
 class Session:
@@ -59,12 +59,16 @@ class Session:
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.log_severity_level = 4
         self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-        # Half precision was computed in single.
+        self.fed(inputs)
+
+    def fed(self, inputs: dict[str, NDArray[Any]]) -> "Session":
+        """The session with other inputs for its next runs; half precision was computed in single."""
         self._inputs = {
             entry.name: inputs[entry.name].astype(np.float16) if "float16" in entry.type else inputs[entry.name]
             for entry in self._session.get_inputs()
             if entry.name in inputs
         }
+        return self
 
     def run(self) -> Arrays:
         """The outputs, in the graph's order."""
@@ -97,8 +101,8 @@ def difference(found: Arrays, expected: Arrays) -> str:
     return ""
 
 
-def timed(*sessions: Session) -> list[float]:
-    """Median milliseconds of each, by turns, so that a busy machine slows both alike."""
+def timed(sessions: tuple[Session, Session]) -> list[list[float]]:
+    """Median and spread of the milliseconds of each, by turns, so that a busy machine slows both alike."""
     times: list[list[float]] = [[] for _ in sessions]
     end = time.perf_counter() + BUDGET_SECONDS
     while not times[0] or (time.perf_counter() < end and len(times[0]) < MAX_PAIRS):
@@ -106,7 +110,8 @@ def timed(*sessions: Session) -> list[float]:
             start = time.perf_counter()
             session.run()
             entry.append((time.perf_counter() - start) * 1000)
-    return [float(np.median(entry)) for entry in times]
+    quartiles = [np.percentile(entry, [25, 50, 75]) for entry in times]
+    return [[float(middle), float(high - low)] for low, middle, high in quartiles]
 
 
 def first_line(error: BaseException) -> str:

@@ -13,7 +13,9 @@ from torch import Tensor, nn
 
 from coppice.errors import BadUpload, ReloadFailed, VerificationFailed
 from coppice.formats.clean_process import CleanProcessFailed, run_clean
+from coppice.formats.source import Latency
 from coppice.onnx_operators import OnnxNetwork
+from coppice.tracing.network import Network
 
 Inputs = tuple[Tensor, ...]
 
@@ -27,9 +29,9 @@ def compare(
     masked: onnx.ModelProto | None,
     written: Path,
     modules: tuple[OnnxNetwork, nn.Module],
-    inputs: Inputs,
-) -> str:
-    """Check the written file; says what it took in ONNX Runtime before and after.
+    network: Network,
+) -> tuple[Latency, Latency]:
+    """Check the written file; gives what one sample took in ONNX Runtime before and after.
 
     Raises BadUpload where the runtime doesn't take the original, VerificationFailed where the interpreter computes it
     otherwise than the runtime, ReloadFailed where the written file gives something else.
@@ -40,10 +42,11 @@ def compare(
         job = {"pruned": str(written.absolute()), "original": _stored(model, folder / "original.onnx")}
         if masked is not None:
             job["masked"] = _stored(masked, folder / "masked.onnx")
-        names = (entry.name for entry in modules[0].graph.inputs)
-        _save(folder / "inputs.npz", dict(zip(names, inputs, strict=True)))
+        names = [entry.name for entry in modules[0].graph.inputs]
+        for kind, inputs in {"inputs": network.inputs, "sample": network.sample}.items():
+            _save(folder / f"{kind}.npz", dict(zip(names, inputs, strict=True)))
         for kind, module in zip(("original", "pruned"), modules, strict=True):
-            outputs = _outputs(module, inputs)
+            outputs = _outputs(module, network.inputs)
             _save(folder / f"{kind}.npz", {str(number): one for number, one in enumerate(outputs)})
         job["folder"] = str(folder)
         try:
@@ -53,10 +56,8 @@ def compare(
     for kind, error in (("original", BadUpload), ("interpreted", VerificationFailed), ("pruned", ReloadFailed)):
         if reason := verdict["failures"].get(kind):
             raise error(reason)
-    before, after = verdict["milliseconds"]
-    return (
-        f"In ONNX Runtime {verdict['version']}: {before:.3g} ms before, {after:.3g} ms after, by turns on one thread."
-    )
+    before, after = (Latency(milliseconds=middle, spread=spread) for middle, spread in verdict["latencies"])
+    return before, after
 
 
 def _outputs(module: nn.Module, inputs: Inputs) -> list[Tensor]:

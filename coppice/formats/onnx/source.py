@@ -18,6 +18,7 @@ from coppice.formats.onnx.network import build_network, graph_of, layers_of
 from coppice.formats.onnx.runtime import compare
 from coppice.formats.onnx.write import edited
 from coppice.formats.sniff import Kind, sniff
+from coppice.formats.source import Latency
 from coppice.onnx_operators import OnnxNetwork
 from coppice.records.plan import Plan
 from coppice.records.report import Artifact, Check, Report
@@ -51,6 +52,7 @@ class OnnxSource:
         self._plan = Plan()
         self._exact = True
         self._notes: tuple[str, ...] = ()
+        self._latencies: tuple[Latency, Latency] | None = None
 
     @property
     def network(self) -> Network:
@@ -59,8 +61,13 @@ class OnnxSource:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What the written file does otherwise, and what ONNX Runtime measured."""
+        """What the written file does otherwise."""
         return self._notes
+
+    @property
+    def latencies(self) -> tuple[Latency, Latency] | None:
+        """As ONNX Runtime measured them."""
+        return self._latencies
 
     def write(self, pruned: nn.Module, plan: Plan, report: Report, out: Path) -> tuple[Artifact, ...]:
         """Edit a copy of the user's model."""
@@ -77,8 +84,8 @@ class OnnxSource:
         masked = None
         if self._exact and self._plan:
             masked = edited(self._model, _zeroed(self.network, self._plan), self.network.inputs)
-        times = compare(self._model, masked, written, (self._module, pruned), self.network.inputs)
-        self._notes = (*self._notes, times)
+        self._latencies = compare(self._model, masked, written, (self._module, pruned), self.network)
+        self._notes = (*self._notes, "Latencies are those of ONNX Runtime.")
 
     def _file_name(self) -> str:
         stem = re.sub(r"[^A-Za-z0-9_.-]", "_", PurePath(self._name).stem)[:80] or "model"

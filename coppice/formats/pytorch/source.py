@@ -75,6 +75,10 @@ class TorchSource:
         self._left_out: dict[str, str] = {}
 
     @property
+    def latencies(self) -> None:
+        """Measured in torch, with everything else."""
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """Which artifacts the model can't have, and why."""
         return tuple(self._left_out.values())
