@@ -122,7 +122,6 @@ MODELS: dict[str, UserModel] = {
         },
         tokens(2, 10),
         {"embed.weight": (9, 8), "place": (32, 8), "encoder.layers.0.linear1.weight": (16, 8), "out.weight": (9, 8)},
-        slow=True,
         check=Check.STATISTICS,
     ),
     "a whole transformer": model(
@@ -138,7 +137,6 @@ MODELS: dict[str, UserModel] = {
             "transformer.encoder.layers.0.linear1.weight": (16, 8),
             "transformer.decoder.layers.0.multihead_attn.in_proj_weight": (24, 8),
         },
-        slow=True,
         check=Check.STATISTICS,
     ),
     "attention by hand, one layer for the three": model(

@@ -111,7 +111,6 @@ MODELS: dict[str, UserModel] = {
         lambda: {"cell": nn.LSTMCell(6, 8), "out": nn.Linear(8, 5), "hidden": 8},
         SERIES,
         {"cell.weight_ih": (16, 6), "cell.weight_hh": (16, 4), "out.weight": (5, 4)},
-        slow=True,  # needs the width that the module keeps to follow
     ),
     "GRU cells in a loop": model(
         _gru_steps,

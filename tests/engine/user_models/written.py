@@ -34,7 +34,6 @@ class UserModel:
     left: Mapping[str, tuple[int, ...]]  # shapes of parameters after one half of every group went, worked out by hand
     check: Check = Check.EXACT
     reason: str = ""  # part of the reason why something stays
-    slow: bool = False
 
 
 def model(
