@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from coppice.formats import open_upload
-from coppice.formats.pytorch.rewrite import rewrite
+from coppice.formats.pytorch.rewrite import rewrite, state_as_it_came
 from coppice.formats.pytorch.state_dict import fit
 from coppice.formats.pytorch.weights import read_weights
 from coppice.records.plan import Plan
@@ -100,6 +100,21 @@ def test_weights_of_half_precision_go_into_the_type_of_the_class(tmp_path: Path)
     module = built(NET, "Net")
     fit(module, read_weights(tmp_path / "half.pth", file="half.pth"))
     assert {tensor.dtype for tensor in module.state_dict().values()} == {torch.float32}
+
+
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float8_e4m3fn])
+def test_a_state_dict_goes_back_in_the_precision_that_came(kind: torch.dtype, tmp_path: Path) -> None:
+    came = {key: value.to(kind) for key, value in state().items()}
+    torch.save(came, tmp_path / "weights.pth")
+    module = built(NET, "Net")
+    fitted = fit(module, read_weights(tmp_path / "weights.pth", file="weights.pth"))
+    back = state_as_it_came(module, fitted)
+    assert all(torch.equal(back[key].view(torch.uint8), value.view(torch.uint8)) for key, value in came.items())
+
+
+def test_precision_that_the_class_does_not_hold_is_not_claimed(tmp_path: Path) -> None:
+    torch.save({key: value.double() for key, value in state().items()}, tmp_path / "weights.pth")
+    assert not fit(built(NET, "Net"), read_weights(tmp_path / "weights.pth", file="weights.pth")).narrow
 
 
 def test_a_small_expanded_mask_is_honest(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from coppice.errors import ClassFileInvalid, CoppiceError, OutOfMemory, TimeLimit, UserCodeError
+from coppice.records.inputs import Input
 from coppice.records.report import Check, Progress
 from coppice.records.request import Framework, Part, Request
 from coppice.sandbox.limits import Limits
@@ -43,7 +44,7 @@ def job(lab: Lab, *, more: str = "") -> Path:
     request = Request(
         framework=Framework.PYTORCH,
         percent=0.5,
-        input_size=(1, 8, 8),
+        input_size=(Input(shape=(1, 8, 8)),),
         model_name="Net",
         files={Part.WEIGHTS: "net.pth", Part.CLASS_DEF: "net.py"},
     )
