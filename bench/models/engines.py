@@ -13,22 +13,21 @@ import torch
 from torch import nn
 
 from bench.models.entry import Entry, Inputs
-from bench.models.recovery import NotASlice, kept_of
+from bench.models.oracle import checked
 from bench.models.widths import removed, widths
 from coppice import pipeline, rules
-from coppice.errors import CoppiceError, ForwardFailed, VerificationFailed
-from coppice.records.plan import Plan
+from coppice.errors import CoppiceError
 from coppice.records.report import Check, FrozenReport, Progress
 from coppice.records.request import Framework, Request
 from coppice.steps.account import Names, frozen
-from coppice.steps.apply import copied, masked
+from coppice.steps.apply import copied
 from coppice.steps.measure import count_macs
-from coppice.steps.twins import Note, differing, watched
-from coppice.steps.verify import TOLERANCE, difference
-from coppice.tracing import Layer, Network, forward, trace
+from coppice.tracing import Layer, Network, trace
 
 RATIO = 0.5
 _OUTPUT = "output of the model"
+#: Numbers of a tensor that may be a scale or a bias.
+_FEW = 4096
 #: Reasons kept of a model's account, the most frequent first.
 _REASONS = 6
 
@@ -48,7 +47,7 @@ def run(entry: Entry, engine: str) -> dict[str, Any]:
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    network = _network(entry)
+    network = drawn(entry)
     before = widths(network.module)
     # On a copy: some models keep what their first run computes.
     sizes = _sizes(copied(network.module), network.inputs)
@@ -66,14 +65,15 @@ def run(entry: Entry, engine: str) -> dict[str, Any]:
     }
 
 
-def _network(entry: Entry) -> Network:
+def drawn(entry: Entry) -> Network:
+    """The model with numbers that are all but unique, so that each tells where it was."""
     module, inputs = entry.build().eval(), entry.inputs()
     with torch.no_grad():
         for name, tensor in [*module.named_parameters(), *module.named_buffers()]:
             # Biases, norms and their statistics start as constants, in which an error could hide; so do other tensors.
             learnt = isinstance(tensor, nn.Parameter) or name.endswith(("running_mean", "running_var"))
             if learnt and tensor.is_floating_point():
-                tensor += (0.3 if tensor.dim() == 1 else 0.001) * torch.rand(tensor.shape).to(tensor)
+                tensor += (0.3 if tensor.numel() <= _FEW else 0.001) * torch.rand(tensor.shape).to(tensor)
     layers = tuple(Layer(name=path, path=path, kind=type(part).__name__) for path, part in module.named_modules())
     return Network(module=module, inputs=inputs, layers=layers)
 
@@ -132,57 +132,11 @@ def _torch_pruning(network: Network) -> Cut:
             model.eval()(*network.inputs)
     except Exception as e:  # noqa: BLE001 - whatever it raises is its result
         return Cut(model=dense, outputs=outputs, seconds=time.process_time() - start, told=_failed(e))
-    return Cut(model=model, outputs=outputs, seconds=seconds, told=_checked(network, model))
+    return Cut(model=model, outputs=outputs, seconds=seconds, told=checked(network, model))
 
 
 def _failed(error: Exception) -> dict[str, Any]:
     return {"outcome": "crashed", "why": f"{type(error).__name__}: {error}"[:500]}
-
-
-def _checked(network: Network, pruned: nn.Module) -> dict[str, Any]:
-    """The same oracle as ours: the dense model with the removed slices zeroed against the pruned one."""
-    try:
-        plan = kept_of(network.module, pruned)
-    except NotASlice as e:
-        return {"outcome": "wrong", "why": str(e)}
-    if not plan:
-        return {"outcome": "nothing"}
-    dtype = torch.float64
-    try:
-        worst = _difference(network, pruned, plan, dtype)
-    except ForwardFailed:  # the model's code insists on float32
-        dtype = torch.float32
-        worst = _difference(network, pruned, plan, dtype)
-    except VerificationFailed as e:
-        return {"outcome": "wrong", "why": e.message}
-    if worst <= TOLERANCE[dtype]:
-        return {"outcome": Check.EXACT.value, "difference": worst}
-    try:
-        held = _statistics(network, pruned)
-        with_statistics = _difference(network, pruned, plan, dtype, held)
-    except VerificationFailed as e:
-        return {"outcome": "wrong", "difference": worst, "why": e.message}
-    if held and with_statistics <= TOLERANCE[dtype]:
-        return {"outcome": Check.STATISTICS.value, "difference": with_statistics}
-    return {"outcome": "wrong", "difference": worst, "why": "differs from the masked original"}
-
-
-def _statistics(network: Network, pruned: nn.Module) -> dict[int, Note]:
-    with watched() as of_original:
-        forward(network.module, network.inputs)
-    with watched() as of_pruned:
-        forward(pruned, network.inputs)
-    return differing(of_original, of_pruned)
-
-
-def _difference(
-    network: Network, pruned: nn.Module, plan: Plan, dtype: torch.dtype, held: Mapping[int, Note] | None = None
-) -> float:
-    inputs = tuple(x.to(dtype) if x.is_floating_point() else x for x in network.inputs)
-    with watched(held):
-        expected = forward(masked(network.module, plan).to(dtype), inputs)
-    with watched(held):
-        return difference(expected, forward(copied(pruned).to(dtype), inputs))
 
 
 def _outputs(module: nn.Module, entries: Collection[FrozenReport]) -> frozenset[str]:

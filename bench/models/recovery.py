@@ -37,8 +37,9 @@ def _stored(module: nn.Module) -> dict[str, torch.Tensor]:
 def _axes(name: str, dense: torch.Tensor, pruned: torch.Tensor) -> dict[int, tuple[int, ...]]:
     if dense.dim() != pruned.dim() or not pruned.numel():
         raise NotASlice(f"{name} has shape {tuple(pruned.shape)}, once {tuple(dense.shape)}")
-    if dense.dim() == 1:
-        return {0: _row(name, dense, pruned)}
+    long = [axis for axis, length in enumerate(dense.shape) if length > 1]
+    if len(long) == 1:
+        return {long[0]: _row(name, dense.flatten(), pruned.flatten())}
     order = dense.flatten().argsort()
     values = dense.flatten()[order]
     at = torch.searchsorted(values, pruned.flatten().contiguous()).clamp_(max=values.numel() - 1)

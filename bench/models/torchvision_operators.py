@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+
 import torch
 
 
@@ -9,20 +11,22 @@ def prepare() -> None:
     """Put the plain ones in place where the compiled ones are missing."""
     from torchvision import extension
     from torchvision.ops import boxes, poolers
-    from torchvision.ops import roi_align as module
+
+    # Not `from torchvision.ops`, where the name is the function's.
+    module = import_module("torchvision.ops.roi_align")
 
     if extension._has_ops():
         return
 
     def roi_align(  # the signature is torchvision's
         input: torch.Tensor,  # noqa: A002
-        boxes: list[torch.Tensor],
+        boxes: torch.Tensor | list[torch.Tensor],
         output_size: tuple[int, int],
         spatial_scale: float = 1.0,
         sampling_ratio: int = -1,
         aligned: bool = False,
     ) -> torch.Tensor:
-        rois = module.convert_boxes_to_roi_format(boxes)
+        rois = boxes if isinstance(boxes, torch.Tensor) else module.convert_boxes_to_roi_format(boxes)
         found: torch.Tensor = module._roi_align(input, rois, spatial_scale, *output_size, sampling_ratio, aligned)
         return found
 

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from bench.models.entry import Entry, Inputs, floats
+from bench.models.entry import BATCH, Entry, Inputs, floats
 from bench.models.torchvision_operators import prepare
 from coppice.formats.pytorch.torchvision_import import prepare_torchvision
 
@@ -49,7 +49,7 @@ _KINDS: tuple[tuple[str, str, tuple[tuple[int, ...], ...], dict[str, Any]], ...]
     (r"ssd.*", "detection", ((3, 96, 96),), _ONE_STAGE),
     (r"(deeplabv3|fcn|lraspp).*", "segmentation", ((3, 64, 64),), {}),
     (r"raft.*", "optical flow", ((3, 128, 128), (3, 128, 128)), {}),
-    (r"mvit.*", "video", ((3, 16, 64, 64),), {"spatial_size": (64, 64)}),
+    (r"mvit.*", "video", ((3, 16, 224, 224),), {}),
     (r"s3d", "video", ((3, 16, 224, 224),), {}),
     (r"(swin3d|r3d|mc3|r2plus1d).*", "video", ((3, 8, 64, 64),), {}),
     (r"vit_h_14", "classification", ((3, 56, 56),), {"image_size": 56}),
@@ -80,7 +80,7 @@ def entries() -> Iterator[Entry]:
 def _build(name: str, family: str, arguments: dict[str, Any]) -> nn.Module:
     from torchvision import models
 
-    if family == "detection":
+    if family in ("detection", "segmentation"):
         prepare()
         arguments = {**arguments, "weights_backbone": None}
     model: nn.Module = models.get_model(name, weights=None, **arguments)
@@ -88,4 +88,4 @@ def _build(name: str, family: str, arguments: dict[str, Any]) -> nn.Module:
 
 
 def _inputs(family: str, shapes: tuple[tuple[int, ...], ...]) -> Callable[[], Inputs]:
-    return floats(*shapes, batch=1 if family == "optical flow" else 2)
+    return floats(*shapes, batch=1 if family in ("optical flow", "video") else BATCH)
