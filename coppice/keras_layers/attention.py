@@ -99,13 +99,19 @@ def _head_variables(config: Mapping[str, Any], dialect: Dialect) -> tuple[str, .
     return tuple(f"{name}_{own}" for name in _PROJECTIONS for own in kernel_and_bias(config, dialect))
 
 
-def _head_sizes(layer: KerasLayer, shapes: Shapes) -> dict[str, Any]:
-    _, heads, key_dim = layer.array("query_kernel").shape
+def _head_sizes(layer: KerasLayer, _shapes: Shapes) -> dict[str, Any]:
+    """Widths of the heads, and of what comes in, which Keras 2 states beside them."""
+    into, heads, key_dim = layer.array("query_kernel").shape
     width = layer.array("attention_output_kernel").shape[-1]
     sizes: dict[str, Any] = {"num_heads": heads, "key_dim": key_dim, "value_dim": layer.array("value_kernel").shape[-1]}
     stated = plain(layer.config.get("output_shape"))
-    if stated is not None or width != shapes[0][-1]:  # without one, the output is as wide as the query
+    if stated is not None or width != into:  # without one, the output is as wide as the query
         sizes["output_shape"] = width if isinstance(stated, int) else rewrapped(layer.config["output_shape"], [width])
+    for name in _PROJECTIONS[:3]:
+        shape = plain(layer.config.get(f"{name}_shape"))
+        if isinstance(shape, list):
+            new = [*shape[:-1], layer.array(f"{name}_kernel").shape[0]]
+            sizes[f"{name}_shape"] = rewrapped(layer.config[f"{name}_shape"], new)
     return sizes
 
 
@@ -125,7 +131,7 @@ def _keep_scale(layer: KerasLayer) -> None:
     "MultiHeadAttention",
     variables=_head_variables,
     sizes=_head_sizes,
-    rescale=_keep_scale,
+    follow=_keep_scale,
     masks=passed,
     groups=("query_dense", "key_dense", "value_dense", "output_dense"),
 )

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from coppice.errors import UnsupportedLayer
 from coppice.keras_layers.cells import States, advance, held, project, states_of, units, variables
-from coppice.keras_layers.configuration import Entry, class_name, layer_name
+from coppice.keras_layers.configuration import Entry, class_name, layer_name, plain
 from coppice.keras_layers.dialect import Dialect
 from coppice.keras_layers.layer import KerasLayer
 from coppice.keras_layers.masks import mask_of, passed_with_sequences
@@ -122,8 +122,21 @@ def _known_cell(entry: Entry, config: Mapping[str, Any]) -> Entry:
     return entry
 
 
-@keras_layer("RNN", masks=passed_with_sequences, parts=_cells)
+def _cells_in(layer: KerasLayer) -> list[KerasLayer]:
+    return [cell for cell in layer.children() if isinstance(cell, KerasLayer)]
+
+
+def _follow_inputs(layer: KerasLayer) -> None:
+    """What Keras 3 notes of a cell's input. No cell is called by itself, so its own kernel tells."""
+    cells = _cells_in(layer)
+    for entry, cell in [(layer.config["cell"], cells[0]), *((cell.entry, cell) for cell in cells)]:
+        record = entry.get("build_config")
+        stated = plain(record.get("input_shape")) if isinstance(record, dict) else None
+        if isinstance(record, dict) and isinstance(stated, list):
+            record["input_shape"] = [*stated[:-1], cell.array("kernel").shape[0]]
+
+
+@keras_layer("RNN", masks=passed_with_sequences, parts=_cells, follow=_follow_inputs)
 def recurrent_cells(layer: KerasLayer, inputs: Any, **named: Any) -> Any:
     """A layer that runs a cell, or cells on top of each other."""
-    cells = [cell for cell in layer.children() if isinstance(cell, KerasLayer)]
-    return _recurrent(layer, cells, inputs, named)
+    return _recurrent(layer, _cells_in(layer), inputs, named)

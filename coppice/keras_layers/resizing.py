@@ -30,10 +30,13 @@ class Seen:
 
     def __init__(self) -> None:
         self.calls: dict[nn.Module, list[tuple[Shapes, Shapes]]] = {}
+        #: Of the first call, by keyword.
+        self.named: dict[nn.Module, dict[str, Shapes]] = {}
 
-    def note(self, module: nn.Module, inputs: Any, result: Any) -> None:
+    def note(self, module: nn.Module, inputs: Any, named: Mapping[str, Any], result: Any) -> None:
         """Keep the shapes of one call; a forward hook."""
         self.calls.setdefault(module, []).append((_shapes(inputs), _shapes(result)))
+        self.named.setdefault(module, {key: _shapes(value) for key, value in named.items()})
 
     def inputs(self, module: nn.Module) -> Shapes | None:
         """Of the first call, None where there was none."""
@@ -48,7 +51,7 @@ def _shapes(tree: Any) -> Shapes:
 def watched(network: KerasNetwork, inputs: tuple[Tensor, ...]) -> Seen:
     """Run the network and see the shapes that every layer gets and gives."""
     seen = Seen()
-    hooks = [module.register_forward_hook(seen.note) for module in network.modules()]
+    hooks = [module.register_forward_hook(seen.note, with_kwargs=True) for module in network.modules()]
     try:
         with torch.no_grad():
             network(*inputs)
@@ -111,13 +114,14 @@ def _edit_layer(module: nn.Module, seen: Seen) -> None:
     if hasattr(module, "graph"):
         _edit_model(module, seen)  # type: ignore[arg-type]  # only networks have a graph
     elif isinstance(module, KerasLayer):
-        module.row.rescale(module)
+        module.row.follow(module)
         module.entry["config"].update(_changed(module.config, module.row.sizes(module, own)))
         edit_wired_sizes(module, own)
         for part in module.children():
             _edit_layer(part, seen)
     if own:
         _edit_stated_shapes(module.entry, list(own))  # type: ignore[arg-type]  # all our modules have an entry
+        _edit_shapes_by_name(module.entry, list(own), seen.named[module])  # type: ignore[arg-type]
 
 
 def _input_shapes(network: KerasNetwork, seen: Seen) -> dict[str, tuple[int, ...]]:
@@ -144,6 +148,21 @@ def _edit_stated_shapes(entry: Entry, shapes: list[tuple[int, ...]]) -> None:
             record["input_shape"] = [with_sizes(one, new) for one, new in zip(stated, shapes, strict=False)]
         else:
             record["input_shape"] = with_sizes(record["input_shape"], shapes[0])
+
+
+def _edit_shapes_by_name(entry: Entry, positional: list[tuple[int, ...]], named: Mapping[str, Shapes]) -> None:
+    """Build records of layers with several inputs: `query_shape`, `initial_state_shape`, each named after its input."""
+    record = entry.get("build_config")
+    stated = record.get("shapes_dict") if isinstance(record, dict) else None
+    for key in stated if isinstance(stated, dict) else ():
+        given = list(named.get(key.removesuffix("_shape"), ())) or positional[:1]
+        if given == positional[:1]:
+            positional = positional[1:]
+        old = plain(stated[key])
+        if isinstance(old, list) and old and isinstance(plain(old[0]), list):
+            stated[key] = [with_sizes(one, new) for one, new in zip(old, given, strict=False)]
+        elif given:
+            stated[key] = with_sizes(stated[key], given[0])
 
 
 def _edit_wiring(network: KerasNetwork, inputs: Mapping[str, tuple[int, ...]], seen: Seen) -> None:

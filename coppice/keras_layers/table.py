@@ -21,8 +21,8 @@ Variables = Callable[[Mapping[str, Any], Dialect], tuple[str, ...]]
 Shapes = tuple[tuple[int, ...], ...]
 #: What the configuration must say once the layer's arrays and its inputs have their new sizes.
 Sizes = Callable[["KerasLayer", Shapes], dict[str, Any]]
-#: What must happen to a layer's arrays after a cut, before its configuration says the new sizes.
-Rescale = Callable[["KerasLayer"], None]
+#: What else must happen to a layer after a cut, before its configuration says the new sizes.
+Follow = Callable[["KerasLayer"], None]
 #: `call(layer, inputs, ...)`: inputs and results in the structure of Keras' own call: one tensor, or a list of them.
 Call = Callable[..., Any]
 
@@ -51,7 +51,7 @@ def no_sizes(_layer: KerasLayer, _shapes: Shapes) -> dict[str, Any]:
 
 
 def nothing(_layer: KerasLayer) -> None:
-    """Of a layer that computes no number from a size."""
+    """Of a layer for which sizes in its own configuration are all."""
 
 
 def no_parts(_config: Mapping[str, Any], _dialect: Dialect) -> tuple[Part, ...]:
@@ -66,7 +66,7 @@ class LayerClass:
     call: Call
     variables: Variables = no_variables
     sizes: Sizes = no_sizes
-    rescale: Rescale = nothing
+    follow: Follow = nothing
     statistics: frozenset[str] = frozenset()  # arrays that training doesn't reach by gradient
     masks: MaskRule | None = dropped  # None: the call itself says what masks its results carry
     parts: Parts = no_parts
@@ -80,7 +80,7 @@ def keras_layer(
     *names: str,
     variables: Variables = no_variables,
     sizes: Sizes = no_sizes,
-    rescale: Rescale = nothing,
+    follow: Follow = nothing,
     statistics: tuple[str, ...] = (),
     masks: MaskRule | None = dropped,
     parts: Parts = no_parts,
@@ -93,7 +93,7 @@ def keras_layer(
             call=call,
             variables=variables,
             sizes=sizes,
-            rescale=rescale,
+            follow=follow,
             statistics=frozenset(statistics),
             masks=masks,
             parts=parts,
