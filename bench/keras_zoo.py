@@ -7,9 +7,9 @@
 
 For each: the framework builds it with random weights, trains it for a moment and saves it; Coppice removes 40 % of
 every group; the same framework loads the result, compares it with the original whose removed channels are zeroed, and
-trains it one epoch. Where a layer normalisation mixes channels, no masked original equals the result: then the framework's
-predictions are held to those of the module that Coppice cut and verified. One process per model, limited in time and
-memory. What is measured stands in bench/results/keras_zoo.jsonl, one line per model and dialect.
+trains it one epoch. Where a layer normalisation mixes channels, no masked original equals the result: then the
+framework's predictions are held to those of the module that Coppice cut and verified. One process per model, limited in
+time and memory. What is measured stands in bench/results/keras_zoo.jsonl, one line per model and dialect.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from coppice.records.report import Check  # noqa: E402
 from tests.dialects.files import Dialect, Saved, Zoo, prune, result  # noqa: E402
 from tests.dialects.frameworks import Framework  # noqa: E402
 
@@ -69,11 +70,11 @@ FIRST = (
 TOLERANCE = 1e-4  # of float32 through as many as 500 layers, as tests/dialects has it
 PERCENT = 0.4
 MEMORY = 14 * 1024**3  # of address space, for the framework and for Coppice each
-LEGEND = f"""Came home: loaded, equal to the masked original (to {TOLERANCE:g} of the largest output), and trained, in the
-version that wrote it, at {PERCENT:.0%} of every group. A cell is parameters that are left, largest relative difference,
-seconds of pruning on one thread of a busy machine. `.h5`: the graph of the SavedModel could not be edited, and that came
-back. `*`: compared with the module that was cut, because a layer normalisation mixes channels. Bold: the step that
-failed. Empty: not measured.""".replace("\n", " ")
+LEGEND = f"""Came home: loaded, equal to the masked original (to {TOLERANCE:g} of the largest output), and trained, in
+the version that wrote it, at {PERCENT:.0%} of every group. A cell is parameters that are left, largest relative
+difference, seconds of pruning on one thread of a busy machine. `.h5`: the graph of the SavedModel could not be edited,
+and that came back. `*`: compared with the module that was cut, because a layer normalisation mixes channels. Bold: the
+step that failed. Empty: not measured.""".replace("\n", " ")
 Row = dict[str, Any]
 
 
@@ -122,7 +123,7 @@ def _pruned(saved: Saved, out: Path, row: Row) -> Row:
     row |= {"difference": answer["difference"], "step": "compare"}
     assert answer["parameters"] == row["parameters"], f"it counts {answer['parameters']} parameters"
     assert answer["trained"]["moved"], "fit moved nothing"
-    if row["verified"] == "exact":
+    if row["verified"] == Check.EXACT:
         assert answer["difference"] < TOLERANCE, f"differs from the masked original by {answer['difference']:.1e}"
     else:
         row["difference"] = _from_interpreter(saved, home, written, out)
@@ -200,7 +201,7 @@ def table(rows: list[Row]) -> str:
     lines = [
         "# keras.applications through Coppice",
         "",
-        f"Made by `bench/keras_zoo.py`, which says how. {len(passed)} of {len(rows)} measured files came home. {LEGEND}",
+        f"Made by `bench/keras_zoo.py`. {len(passed)} of {len(rows)} measured files came home. {LEGEND}",
         "",
         f"| application | {' | '.join(dialects)} |",
         f"|---|{'---|' * len(dialects)}",
@@ -216,7 +217,7 @@ def _cell(row: Row | None) -> str:
     if "failed" in row:
         return f"**{row['step']}**"
     before, after = row["parameters"]
-    star = "" if row["verified"] == "exact" else "*"
+    star = "" if row["verified"] == Check.EXACT else "*"
     kind = f", {row['written_as']}" if "written_as" in row else ""
     return f"{after / before:.0%}, {row['difference']:.0e}{star}, {row['prune_seconds']:.0f} s{kind}"
 

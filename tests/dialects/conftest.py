@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.dialects.files import Dialect, Saved, Zoo
+from tests.dialects.files import Dialect, Pruned, Saved, Zoo
 from tests.dialects.frameworks import Framework
 
 
@@ -41,6 +41,14 @@ def zoo(frameworks: Callable[[str], Framework], tmp_path_factory: pytest.TempPat
 def saved(zoo: Zoo, dialect: Dialect, model: str) -> Saved:
     """The file of the test's own model in its own dialect."""
     return zoo.saved(dialect, model)
+
+
+@pytest.fixture
+def pruned(zoo: Zoo, saved: Saved) -> Pruned:
+    """Its pruned copy, in the format that was sent."""
+    made = zoo.pruned(saved)
+    assert made.path.suffix == saved.path.suffix
+    return made
 
 
 @pytest.fixture

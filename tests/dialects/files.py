@@ -34,6 +34,8 @@ DIALECTS = (
     Dialect("tf23", ""),
     Dialect("tf212", ""),
 )
+#: Written in formats of its own; what both share with TensorFlow 2.12 is proven there.
+TF215 = (Dialect("tf215", ".keras"), Dialect("tf215", ""))
 SAVED_MODELS = tuple(dialect for dialect in DIALECTS if not dialect.suffix)
 
 
@@ -46,12 +48,21 @@ class Saved:
     upload: Path
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pruned:
+    """What a job made of a saved model: its report, and the model as the framework's loader takes it."""
+
+    report: Report
+    path: Path
+
+
 class Zoo:
-    """The saved models, each built when it is first asked for."""
+    """The saved models and their pruned copies, each made when it is first asked for."""
 
     def __init__(self, frameworks: Callable[[str], Framework], folder: Path) -> None:
         self._frameworks = frameworks
         self._folder = folder
+        self._pruned: dict[Path, Pruned] = {}
 
     def saved(self, dialect: Dialect, model: str) -> Saved:
         """A model in one dialect."""
@@ -64,6 +75,15 @@ class Zoo:
         upload = path if dialect.suffix else Path(shutil.make_archive(str(path), "zip", folder, model))
         return Saved(framework=framework, path=path, upload=upload)
 
+    def pruned(self, saved: Saved) -> Pruned:
+        """A saved model as pruned by the default share; nobody may write to it."""
+        if saved.path not in self._pruned:
+            out = self._folder / f"{saved.path.parent.name}-{saved.path.stem}-pruned"
+            out.mkdir()
+            report = prune(saved, out)
+            self._pruned[saved.path] = Pruned(report=report, path=result(saved, report, out))
+        return self._pruned[saved.path]
+
 
 def prune(saved: Saved, out: Path, percent: float = 0.4) -> Report:
     """What a job does with the upload."""
@@ -72,9 +92,8 @@ def prune(saved: Saved, out: Path, percent: float = 0.4) -> Report:
 
 
 def result(saved: Saved, report: Report, out: Path) -> Path:
-    """The pruned model as the framework's loader takes it; what was sent as a zip comes back as one."""
+    """The pruned model as the framework's loader takes it: a zip is unpacked."""
     written = out / report.artifacts[0].file
-    assert written.suffix == saved.upload.suffix
     if written.suffix != ".zip":
         return written
     with zipfile.ZipFile(written) as archive:

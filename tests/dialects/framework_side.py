@@ -41,8 +41,11 @@ def input_shapes(model):
 
 
 def target(model, inputs):
-    shape = (len(inputs[0]), *tuple(model.outputs[0].shape)[1:])
-    return np.random.RandomState(2).rand(*shape).astype("float32")
+    """One random array per output; alone where there is one output."""
+    numbers = np.random.RandomState(2)
+    shapes = [(len(inputs[0]), *tuple(output.shape)[1:]) for output in model.outputs]
+    targets = [numbers.rand(*shape).astype("float32") for shape in shapes]
+    return targets if len(targets) > 1 else targets[0]
 
 
 def train(model):
@@ -55,7 +58,22 @@ def train(model):
 
 
 def predict(model, inputs):
-    return np.asarray(model.predict(inputs if len(inputs) > 1 else inputs[0], verbose=0))
+    """Every output, by name."""
+    found = model.predict(inputs if len(inputs) > 1 else inputs[0], verbose=0)
+    return dict(zip(output_names(model), found if isinstance(found, list) else [found]))
+
+
+def input_names(model):
+    return getattr(model, "input_names", None) or [tensor.name for tensor in model.inputs]
+
+
+def output_names(model):
+    return list(model.output_names)
+
+
+def difference(found, wanted):
+    """Largest difference over largest value, of the worst output."""
+    return max(float(np.abs(found[name] - wanted[name]).max() / np.abs(wanted[name]).max()) for name in wanted)
 
 
 def kept_indices(original, pruned):
@@ -145,9 +163,9 @@ class Commands:
         """Run a file on the arrays of an .npz (or on random ones, which are then written there)."""
         model = self.keras.models.load_model(file)
         if not Path(inputs).exists():
-            np.savez(inputs, *sample(model))
+            np.savez(inputs, **dict(zip(input_names(model), sample(model))))
         with np.load(inputs) as arrays:
-            np.savez(outputs, predict(model, [arrays[name] for name in arrays.files]))
+            np.savez(outputs, **predict(model, [arrays[name] for name in arrays.files]))
         return {"inputs": input_shapes(model), "parameters": model.count_params()}
 
     def compare(self, original, pruned):
@@ -160,10 +178,9 @@ class Commands:
         found = predict(small, inputs)
         dense.set_weights([masked(a, b) for a, b in zip(dense.get_weights(), small.get_weights())])
         wanted = predict(dense, inputs)
-        difference = float(np.abs(found - wanted).max() / np.abs(wanted).max())
         kernels = [list(weight.shape) for weight in small.weights if len(weight.shape) > 1]
         return {
-            "difference": difference,
+            "difference": difference(found, wanted),
             "parameters": parameters,
             "compiled": [was, now],
             "kernels": kernels,
@@ -186,10 +203,9 @@ class Commands:
 
         loaded = tf.saved_model.load(folder)  # kept: without it TensorFlow 2.3 would drop its variables
         function = loaded.signatures["serving_default"]
-        (name,) = function.structured_input_signature[1]
         with np.load(inputs) as arrays:
-            (answer,) = function(**{name: tf.constant(arrays[arrays.files[0]])}).values()
-        np.savez(outputs, answer.numpy())
+            answers = function(**{name: tf.constant(arrays[name]) for name in function.structured_input_signature[1]})
+        np.savez(outputs, **{name: answer.numpy() for name, answer in answers.items()})
         return {}
 
     def resave(self, folder, file):

@@ -124,8 +124,41 @@ def slashes(keras):
     return keras.Model(image, layers.Dense(4, name="head/logits")(layers.GlobalAveragePooling2D()(x)))
 
 
+def two_sided(keras):
+    """Two inputs that meet, and two outputs."""
+    layers = keras.layers
+    image, extra = keras.Input((12, 12, 3), name="image"), keras.Input((5,), name="extra")
+    x = layers.Conv2D(12, 3, activation="relu")(image)
+    x = layers.GlobalAveragePooling2D()(layers.BatchNormalization()(x))
+    x = layers.Concatenate()([x, layers.Dense(9, activation="relu")(extra)])
+    kind = layers.Dense(3, activation="softmax", name="kind")(x)
+    return keras.Model([image, extra], [kind, layers.Dense(2, name="place")(x)])
+
+
+def assorted(keras):
+    """Graphs of layers that state sizes in ways of their own: volumes, statistics, penalties, repetition."""
+    layers = keras.layers
+    volume = keras.Input((8, 8, 8, 1))
+    decay = keras.regularizers.l1_l2(1e-4, 1e-4)
+    x = layers.BatchNormalization(gamma_regularizer=decay)(layers.Conv3D(8, 3, activation="relu")(volume))
+    x = layers.Conv3DTranspose(6, 2, strides=2, bias_regularizer=decay)(layers.MaxPooling3D()(x))
+    x = layers.UpSampling3D()(layers.Conv3D(8, 3, kernel_regularizer=decay)(x))
+    x = layers.Dense(10, activation="elu", activity_regularizer=decay)(layers.GlobalMaxPooling3D()(x))
+    x = layers.Conv1D(8, 2, activation="swish")(layers.RepeatVector(3)(x))
+    return keras.Model(volume, layers.Dense(4)(layers.Permute((2, 1))(x)))
+
+
+def wrapped(keras):
+    """A layer inside a layer, whose record the SavedModel writer leaves alone: such a model comes back as an .h5."""
+    layers = keras.layers
+    rows = keras.Input((10, 4))
+    x = layers.Conv1D(12, 3, activation="relu")(rows)
+    x = layers.TimeDistributed(layers.Dense(8, activation="relu"))(x)
+    return keras.Model(rows, layers.Dense(3)(layers.GlobalMaxPooling1D()(x)))
+
+
 def layer_norm(keras):
-    """A graph with operators that the SavedModel writer does not know: layer normalisation computes with Fill."""
+    """Layer normalisation mixes channels, so that no masked original equals a pruned one."""
     layers = keras.layers
     image = keras.Input((10, 10, 3))
     x = layers.Conv2D(12, 3, activation="relu")(image)
@@ -186,6 +219,9 @@ BUILDERS = {
     "nested": nested,
     "shared": shared,
     "slashes": slashes,
+    "two_sided": two_sided,
+    "assorted": assorted,
+    "wrapped": wrapped,
     "layer_norm": layer_norm,
     "tiny": tiny,
     **APPLICATIONS,

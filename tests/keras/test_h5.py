@@ -153,3 +153,23 @@ def test_hdf5_under_the_name_keras_keeps_that_name(sent: Path) -> None:
     written, _ = pruned(lying)
     assert written.name == "model_pruned.keras"
     assert h5py.is_hdf5(written)
+
+
+@pytest.mark.parametrize(
+    ("version", "loss", "written"),
+    [
+        ("3.15.1", "mse", "mean_squared_error"),
+        ("3.15.1", {"a": "mae", "b": "huber"}, {"a": "mean_absolute_error", "b": "huber"}),
+        ("2.4.0", "mse", "mse"),
+    ],
+)
+def test_a_loss_that_keras_3_does_not_find_by_its_abbreviation_is_written_out(
+    tmp_path: Path, version: str, loss: Any, written: Any
+) -> None:
+    config, arrays = model()
+    sent = write_h5(tmp_path / "sent.h5", config, arrays, version=version, training={**TRAINING, "loss": loss})
+    notes = keras_h5.write(sent, keras_h5.read(sent, "sent.h5"), tmp_path / "back.h5", "sent.h5")
+    with h5py.File(tmp_path / "back.h5") as file:
+        training = json.loads(file.attrs["training_config"])
+    assert training == {**TRAINING, "loss": written}
+    assert (keras_h5.LOSS_SPELLED in notes) == (loss != written)

@@ -18,17 +18,28 @@ from coppice.errors import BadUpload, HostileFile, TruncatedFile, UnknownFormat,
 from coppice.formats.keras.file import Array, KerasFile, StoredArray, StoredLayer
 from coppice.formats.keras.hdf5_copy import Edits, copy_edited
 from coppice.formats.keras.hdf5_guard import damage_reported, open_guarded
-from coppice.keras_layers import Dialect
+from coppice.keras_layers import Dialect, Generation
 from coppice.keras_layers.configuration import class_name, is_model, named_entries
 
 _WEIGHTS = "model_weights"
 _OPTIMIZER = "optimizer_weights"
+_TRAINING = "training_config"
+#: Abbreviations that Keras 3 writes into an `.h5` and takes for metrics when it loads the file (seen in 3.15).
+_LOSSES = {
+    "mse": "mean_squared_error",
+    "mae": "mean_absolute_error",
+    "mape": "mean_absolute_percentage_error",
+    "msle": "mean_squared_logarithmic_error",
+}
 #: The largest configuration seen has 0.5 MB.
 _MAX_CONFIG_CHARACTERS = 64 * 1024 * 1024
 
 OPTIMIZER_DROPPED = (
     "The optimizer's state was left out, because its arrays have the old sizes; the compiled optimizer and its "
     "settings are kept, and fit starts it afresh."
+)
+LOSS_SPELLED = (
+    "The abbreviated name of the loss was written out, because Keras 3 does not load an .h5 that has it abbreviated."
 )
 
 
@@ -55,13 +66,34 @@ def write(original: Path, edited: KerasFile, out: Path, name: str) -> tuple[str,
         arrays: dict[str, Array] = {}
         for (_, group), layer in zip(groups, edited.layers, strict=True):
             arrays |= {f"{group.name}/{array.name}": array.value for array in layer.arrays}
-        edits = Edits(
-            arrays=arrays,
-            root_texts={"model_config": json.dumps(edited.config)},
-            dropped=frozenset({f"/{_OPTIMIZER}"}),
-        )
-        copy_edited(file, out, edits)
-        return (OPTIMIZER_DROPPED,) if _OPTIMIZER in file else ()
+        texts = {"model_config": json.dumps(edited.config)}
+        mended = _mended_training(file, edited.dialect)
+        if mended is not None:
+            texts[_TRAINING] = mended
+        copy_edited(file, out, Edits(arrays=arrays, root_texts=texts, dropped=frozenset({f"/{_OPTIMIZER}"})))
+        dropped = (OPTIMIZER_DROPPED,) if _OPTIMIZER in file else ()
+        return dropped if mended is None else (*dropped, LOSS_SPELLED)
+
+
+def _mended_training(file: h5py.File, dialect: Dialect) -> str | None:
+    """The record of `compile` with losses under the names that Keras 3 finds; None where they are so already."""
+    if dialect.generation is not Generation.KERAS_3 or _TRAINING not in file.attrs:
+        return None
+    try:
+        training = json.loads(_text(file.attrs[_TRAINING]))
+        spelled = {**training, "loss": _spelled(training["loss"])}
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None  # not ours to judge: Keras loads the model without it, or says why not
+    return json.dumps(spelled) if spelled != training else None
+
+
+def _spelled(loss: Any) -> Any:
+    """One loss, or a list or dictionary of them by output."""
+    if isinstance(loss, dict) and "class_name" not in loss:
+        return {output: _spelled(one) for output, one in loss.items()}
+    if isinstance(loss, list):
+        return [_spelled(one) for one in loss]
+    return _LOSSES.get(loss, loss) if isinstance(loss, str) else loss
 
 
 def _dialect(file: h5py.File) -> Dialect:

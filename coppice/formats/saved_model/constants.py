@@ -90,13 +90,14 @@ KNOWN_OPERATORS = frozenset(
     """
     Abs Add AddN AddV2 ArgMax AssignAddVariableOp AssignSubVariableOp AssignVariableOp AvgPool AvgPool3D BatchMatMulV2
     BatchToSpaceND BiasAdd Cast ConcatV2 Const Conv2D Conv2DBackpropInput Conv3D Conv3DBackpropInputV2
-    DepthwiseConv2dNative Einsum Elu Equal Erf Erfc Exp ExpandDims Fill FusedBatchNormV3 GatherV2 Greater GreaterEqual
-    Identity IdentityN L2Loss LeakyRelu Less LessEqual Log Log1p LogSoftmax LogicalAnd LogicalNot LogicalOr MatMul Max
-    MaxPool MaxPool3D Maximum Mean Min Minimum MirrorPad Mul Neg NoOp NotEqual Pack Pad PadV2 PartitionedCall
-    Placeholder Pow Prod RandomStandardNormal RandomUniform Range Rank ReadVariableOp RealDiv Reciprocal Relu Relu6
-    Reshape ResizeBilinear ResizeNearestNeighbor ResourceGather Round Rsqrt Select SelectV2 Selu Shape Sigmoid Sign
-    Softmax Softplus Softsign SpaceToBatchND Sqrt Square SquaredDifference Squeeze StatefulPartitionedCall
-    StatelessRandomGetKeyCounter StatelessRandomUniformV2 StopGradient StridedSlice Sub Sum Tanh Tile Transpose
+    DepthwiseConv2dNative DivNoNan Einsum Elu Equal Erf Erfc Exp ExpandDims Fill FusedBatchNormV3 GatherV2 Greater
+    GreaterEqual Identity IdentityN L2Loss LeakyRelu Less LessEqual Log Log1p LogSoftmax LogicalAnd LogicalNot
+    LogicalOr MatMul Max MaxPool MaxPool3D Maximum Mean Min Minimum MirrorPad Mul Neg NoOp NotEqual Pack Pad PadV2
+    PartitionedCall Placeholder Pow Prod RandomStandardNormal RandomUniform Range Rank ReadVariableOp RealDiv
+    Reciprocal Relu Relu6 Reshape ResizeBilinear ResizeNearestNeighbor ResourceGather Round Rsqrt Select SelectV2 Selu
+    Shape Sigmoid Sign Softmax Softplus Softsign SpaceToBatchND Split Sqrt Square SquaredDifference Squeeze
+    StatefulPartitionedCall StatelessRandomGetKeyCounter StatelessRandomUniformV2 StopGradient StridedSlice Sub Sum
+    Tanh Tile Transpose
     """.split()  # noqa: SIM905  # as a list it would be a hundred lines
 )
 
