@@ -146,6 +146,10 @@ def test_an_average_of_other_shapes_is_no_copy(tmp_path: Path) -> None:
     assert "also holds" not in " ".join(notes_of(tmp_path, {"model": state(), "ema": other}))
 
 
+def test_a_word_that_holds_those_letters_is_no_average(tmp_path: Path) -> None:
+    assert "average" not in " ".join(notes_of(tmp_path, {"semantic_net": state()}))
+
+
 def test_an_average_alone_is_said_to_be_one(tmp_path: Path) -> None:
     assert "called an average" in " ".join(notes_of(tmp_path, {"ema_state_dict": state()}))
 

@@ -30,7 +30,7 @@ FIELD = Part.WEIGHTS
 #: Keys under which training scripts put the state dict into a checkpoint, in the order in which they are tried.
 WRAPPERS = ("state_dict", "model_state_dict", "model_state", "model", "net", "network", "weights", "params", "module")
 #: A part of a key that says: an average of the weights, or a copy of them that learns from the model.
-AVERAGE = re.compile(r"ema|average|swa|shadow|teacher|momentum", re.IGNORECASE)
+AVERAGE = re.compile(r"(?<![a-z])(?:ema|swa|averaged?|shadow|teacher|momentum)(?![a-z])", re.IGNORECASE)
 #: A part of a key that says: what the optimizer remembers.
 OPTIMIZER = re.compile(r"optim", re.IGNORECASE)
 #: State dicts lie this deep at most: {"checkpoint": {"model": {"state_dict": ...}}}.
