@@ -20,6 +20,10 @@ from coppice.tracing.tracked import OPERATORS, Attribute, Expression, Length, Li
 
 #: The vector of every axis of which nothing may be removed.
 NONE = 0
+#: The labels of what a number counts that stays as it is.
+STAYING: Labels = np.array([FIXED])
+#: Larger numbers count no positions of an axis: seeds, limits, indices that mean "to the end".
+MOST_POSITIONS = 1 << 22
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +105,7 @@ class Shares:
             elif unknown:
                 # Nothing says which of them follows: the last one, as in heads * width.
                 for attribute in unknown[0][1][:-1]:
-                    self._count(attribute, np.zeros(attribute.value, np.int64), "")
+                    self._count(attribute, STAYING, "")
             else:
                 return
 
@@ -122,11 +126,7 @@ class Shares:
             if factor != attribute and (labels := self._varying(factor)) is not None:
                 (against if power * powers[attribute] < 0 else along).append(labels)
         follows = len(against) - len(along) == 1
-        self._count(
-            attribute,
-            against[0] if follows and powers[attribute] else np.zeros(attribute.value, np.int64),
-            equation.site,
-        )
+        self._count(attribute, against[0] if follows and powers[attribute] else STAYING, equation.site)
         if follows:
             self.bindings.append(Binding(place=attribute.place, equation=equation))
 
@@ -209,15 +209,14 @@ class Shares:
 
     def _positions(self, term: Expression) -> Labels | None:
         """The positions that a term counts, one by one; None when it doesn't count positions."""
-        if isinstance(term, Literal):
+        if isinstance(term, Operation) or not 0 <= term.value <= MOST_POSITIONS:
+            return None
+        labels = self._varying(term)
+        if labels is None and isinstance(term, Length) and term.vector != NONE:
+            labels = self._vectors[term.vector]
+        if labels is None:
             return np.zeros(term.value, np.int64)
-        if isinstance(term, Length):
-            return self._vectors[term.vector] if term.vector != NONE else np.zeros(term.value, np.int64)
-        if isinstance(term, Attribute):
-            labels = self._varying(term)
-            labels = np.zeros(term.value, np.int64) if labels is None else labels
-            return labels if labels.size == term.value else None
-        return None
+        return labels if labels.size == term.value else None
 
     def _sorted(self, vectors: Sequence[Labels]) -> Labels:
         found: Labels = np.sort(self._units[np.concatenate([np.zeros(0, np.int64), *vectors])])

@@ -203,3 +203,22 @@ def test_a_comparison_of_sizes_holds_after_the_cut() -> None:
     found, refused = cut(network(Checks(), (4,)), 0.5)
     assert refused == {}
     assert (found.plan.attributes, found.verification.check) == ({"": {"expected": 8}}, Check.EXACT)
+
+
+def test_numbers_that_count_nothing_do_no_harm() -> None:
+    class Flags(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.auto, self.same, self.end, self.limit = -1, -1, 2**63 - 1, 2**63 - 1
+            self.a, self.b = nn.Linear(4, 16), nn.Linear(16, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = self.a(x)
+            if self.auto == self.same and self.end == self.limit:
+                x = x[:, : self.end].view(2, self.auto)
+            return self.b(x)  # type: ignore[no-any-return]
+
+    found, refused = cut(network(Flags(), (4,)), 0.5)
+    assert refused == {}
+    assert found.plan.attributes == {}
+    assert found.module.get_parameter("a.weight").shape[0] == 8
