@@ -258,3 +258,18 @@ def test_an_operator_without_a_row_is_computed_by_the_reference_and_its_channels
     assert initializers(cut.model)["w1"].shape == (4, 3, 3, 3)
     assert initializers(cut.model)["w3"].shape == (8, 4, 1, 1)
     assert any("Col2Im" in entry.reason or "combined with a fixed" in entry.reason for entry in cut.frozen)
+
+
+def test_a_linear_layer_in_two_nodes_has_the_name_of_its_bias(tmp_path: Path) -> None:
+    model = graph(
+        [
+            node("MatMul", ["x", "val_1"], ["a"], name="node_MatMul_1"),
+            node("Add", ["a", "encoder.wide.bias"], ["b"], name="node_linear"),
+            node("MatMul", ["b", "val_2"], ["y"], name="node_MatMul_2"),
+        ],
+        {"val_1": weights(6, 8), "encoder.wide.bias": weights(8), "val_2": weights(8, 3)},
+        inputs={"x": ["batch", 6]},
+        outputs={"y": ["batch", 3]},
+    )
+    assert pruned(model, tmp_path).groups[0].name == "encoder.wide"
+    assert pruned(model, tmp_path, omit=("node_MatMul_1",), percent=0).groups[0].reason == "omitted by the request"

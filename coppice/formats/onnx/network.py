@@ -70,10 +70,13 @@ def layers_of(graph: Graph, module: OnnxNetwork) -> tuple[Layer, ...]:
     for a layer that is to be kept: the other one stands in front, so that reports use the better.
     """
     shown, others = [], []
+    readers = {name: node for node in graph.nodes for name in node.inputs}
     for place, node in enumerate(graph.nodes):
         if module.node(place).made_numbers:
             continue
         path, owner = module.submodule_names[place], _owner(graph, node)
+        if owner is None and node.operator == "MatMul" and readers.get(node.outputs[0]) is not None:
+            owner = _owner(graph, readers[node.outputs[0]])  # a linear layer in two nodes: the bias has its name
         better, other = (owner, node.name) if owner and _numbered(node.name) else (node.name, owner)
         shown.append(Layer(name=better or node.name, path=path, kind=node.operator))
         if other and other != better:
@@ -135,7 +138,7 @@ def _dimensions(shape: onnx.TensorShapeProto) -> Iterator[int | str | None]:
 
 def _owner(graph: Graph, node: GraphNode) -> str | None:
     """`layer1.0.conv1` of a node whose weight is called `layer1.0.conv1.weight`."""
-    for name in node.inputs[1:]:
+    for name in node.inputs:
         owner, _, last = name.rpartition(".")
         if owner and last in ("weight", "bias") and name in graph.constants:
             return owner
