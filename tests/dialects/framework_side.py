@@ -33,7 +33,12 @@ def open_keras():
 def sample(model, seed=1, batch=4):
     """Random input for a model, one array per input."""
     numbers = np.random.RandomState(seed)
-    return [numbers.rand(batch, *shape[1:]).astype("float32") for shape in input_shapes(model)]
+    shapes = [(batch, *tuple(tensor.shape)[1:]) for tensor in model.inputs]
+    words = [tensor.name.startswith("tokens") for tensor in model.inputs]
+    return [
+        (numbers.randint(0, 20, shape) if is_words else numbers.rand(*shape)).astype("float32")
+        for shape, is_words in zip(shapes, words)
+    ]
 
 
 def input_shapes(model):
@@ -68,7 +73,8 @@ def input_names(model):
 
 
 def output_names(model):
-    return list(model.output_names)
+    # A Sequential of Keras 3 that holds Sequentials has none.
+    return list(getattr(model, "output_names", None) or ["output"])
 
 
 def difference(found, wanted):
@@ -150,7 +156,9 @@ class Commands:
         kind, settings = OPTIMIZERS.get(model, ("SGD", {"momentum": 0.9}))
         optimizer = getattr(self.keras.optimizers, kind)(learning_rate=zoo.learning_rate(model), **settings)
         loss = "categorical_crossentropy" if model == "documents" else "mean_squared_error"
-        built.compile(optimizer=optimizer, loss=loss, metrics=["accuracy"])
+        # Keras 3 wants the metrics of several outputs one by one.
+        metrics = ["accuracy"] if len(built.outputs) == 1 else [["accuracy"] for _ in built.outputs]
+        built.compile(optimizer=optimizer, loss=loss, metrics=metrics)
         # For the optimizer's state. The weights are put back: those are told apart, and training a deep model from
         # random weights on maps of one pixel throws it far.
         before = built.get_weights()
