@@ -6,6 +6,7 @@ Runs in the user's environment, like `zoo.py`. A case that a version of Keras do
 import itertools
 
 import numpy as np
+import sequence_zoo
 
 ACTIVATIONS = (
     *("relu", "sigmoid", "tanh", "softmax", "elu", "selu", "softplus", "softsign", "swish", "gelu", "exponential"),
@@ -185,6 +186,8 @@ def build(keras, name):
     try:
         if name in merges(keras):
             model = merges(keras)[name]()
+        elif name in sequence_zoo.cases(keras):
+            model = sequence_zoo.cases(keras)[name]()
         else:
             shape, made = cases(keras)[name]
             model = keras.Sequential([keras.Input(shape), *(make() for make in made)])
@@ -205,26 +208,41 @@ def _like(numbers, weight):
 def sample(name, model):
     """Input that reaches both sides of every kink; whole numbers for a look-up."""
     numbers = np.random.RandomState(3)
-    shapes = [(2, *tensor.shape[1:]) for tensor in model.inputs]
-    if name == "embedding":
-        return [numbers.randint(0, 20, shape).astype("float32") for shape in shapes]
-    return [(numbers.randn(*shape) * 2).astype("float32") for shape in shapes]
+    return [_sample(numbers, name, tensor) for tensor in model.inputs]
+
+
+def _sample(numbers, name, tensor):
+    shape = (2, *tensor.shape[1:])
+    if name == "embedding" or tensor.name.startswith("tokens"):
+        tokens = numbers.randint(0, 20, shape)
+        tokens[:, -2:] = 0  # filling, where zero is masked
+        return tokens.astype("float32")
+    return (numbers.randn(*shape) * 2).astype("float32")
 
 
 def save_all(keras, folder, suffix):
     """Write every case that this Keras has, with an input and what it computes from it; gives their names."""
     written = []
-    for name in [*cases(keras), *merges(keras)]:
+    for name in [*cases(keras), *merges(keras), *sequence_zoo.cases(keras)]:
         keras.backend.clear_session()
         model = build(keras, name)
         if model is None:
             continue
         inputs = sample(name, model)
-        outputs = model.predict(inputs if len(inputs) > 1 else inputs[0], verbose=0)
-        outputs = outputs if isinstance(outputs, list) else [outputs]
-        model.save(f"{folder}/{name}{suffix}")
+        try:
+            outputs = as_list(model.predict(inputs if len(inputs) > 1 else inputs[0], verbose=0))
+            model.save(f"{folder}/{name}{suffix}")
+        except (NotImplementedError, TypeError, ValueError):  # this Keras can't run or write its own model
+            continue
         arrays = {f"x{i}": array for i, array in enumerate(inputs)}
         arrays.update({f"y{i}": np.asarray(array) for i, array in enumerate(outputs)})
         np.savez(f"{folder}/{name}.npz", **arrays)
         written.append(name)
     return written
+
+
+def as_list(outputs):
+    """One output, several, or a dictionary of them, in the order of its keys."""
+    if isinstance(outputs, dict):
+        return [outputs[key] for key in sorted(outputs)]
+    return list(outputs) if isinstance(outputs, (list, tuple)) else [outputs]

@@ -4,6 +4,7 @@ Runs in the user's environment, with that framework alone: Python 3.8, nothing o
 """
 
 import numpy as np
+import sequence_models
 
 
 def documents(keras):
@@ -224,6 +225,7 @@ BUILDERS = {
     "wrapped": wrapped,
     "layer_norm": layer_norm,
     "tiny": tiny,
+    **sequence_models.BUILDERS,
     **APPLICATIONS,
 }
 
