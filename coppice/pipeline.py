@@ -115,7 +115,7 @@ def inspect_network(network: Network, request: Request) -> Inspection:
     """The groups of an open model that could be pruned and the channels that can't, with reasons."""
     channels, names = _traced(network, request).channels, account.Names(network)
     kept = _omitted(channels.groups, names, request.omit)
-    sample = tuple(entry[:1] for entry in network.inputs)
+    sample = network.sample
     macs = count_macs(network.module, sample)
     lines = account.groups(channels, names, request.percent, range(len(channels.groups)), kept)
     groups = inspection.with_shares(lines, channels.groups, network.module, sample, macs)

@@ -14,7 +14,7 @@ class Plan(Record):
 
     `kept["conv1.weight"][0] == (0, 2, 5)` says that of axis 0 of `conv1.weight` the positions 0, 2 and 5 stay, in
     that order. `attributes["encoder.layers.0"]["head_dim"] == 32` says that the code's own number becomes 32, so that
-    it still counts what it counted; a dotted attribute (`config.hidden_size`) is one of an object that the module holds.
+    it still counts what it counted; a dotted attribute (`config.hidden_size`) is one of an object in the module.
     """
 
     kept: dict[str, dict[int, tuple[int, ...]]] = Field(default_factory=dict)

@@ -18,7 +18,7 @@ from uuid import uuid4
 import pytest
 
 from coppice.errors import IsolationUnavailable, Refused
-from coppice.records.report import Artifact, Check, Cost, Progress, Report, Verification
+from coppice.records.report import Account, Artifact, Check, Cost, Progress, Report, Verification
 from coppice.records.request import Framework, Request
 from coppice.sandbox.bare import Bare
 from coppice.sandbox.box import Walls
@@ -112,7 +112,7 @@ class Lab:
         folder: Path | None = None,
         prologue: str = PROLOGUE,
         **limits: int,
-    ) -> Report:
+    ) -> Account:
         """Run one script to its end."""
         runner = self.runner(body, prologue=prologue, **limits)
         return asyncio.run(runner.run(folder or self.folder(), on_progress))

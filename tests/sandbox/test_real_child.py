@@ -11,7 +11,7 @@ from torch import nn
 
 from coppice.errors import ClassFileInvalid, CoppiceError, OutOfMemory, TimeLimit, UserCodeError
 from coppice.records.inputs import Input
-from coppice.records.report import Check, Progress
+from coppice.records.report import Check, Progress, Report
 from coppice.records.request import Framework, Part, Request
 from coppice.sandbox.limits import Limits
 from coppice.sandbox.opening import child_command
@@ -67,6 +67,7 @@ def runner(lab: Lab, **limits: int) -> BoxRunner:
 def test_a_network_comes_back_with_half_its_channels(any_lab: Lab) -> None:
     folder, steps = job(any_lab), list[Progress]()
     report = asyncio.run(runner(any_lab).run(folder, steps.append))
+    assert isinstance(report, Report)
     assert report.verification.check is Check.EXACT
     assert (report.before.parameters, report.after.parameters) == (8 * 10 + 288 * 10 + 10, 4 * 10 + 144 * 10 + 10)
     assert {path.name for path in (folder / "out").iterdir()} == {artifact.file for artifact in report.artifacts}
