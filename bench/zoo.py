@@ -27,6 +27,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from bench.models import catalogue, engines, limits, table  # noqa: E402
+from bench.models.entry import Entry  # noqa: E402
 
 RESULTS = ROOT / "bench" / "results" / "zoo.jsonl"
 TABLE = ROOT / "bench" / "zoo.md"
@@ -41,11 +42,15 @@ def main() -> None:
         _measure(asked, results, rows)
         rows = _read(results)
     if results == RESULTS:
-        TABLE.write_text(table.page(list(rows.values())))
+        TABLE.write_text(table.page(list(rows.values()), [entry.name for entry in _all()]))
+
+
+def _all() -> list[Entry]:
+    return [entry for source in catalogue.SOURCES for entry in catalogue.entries(source)]
 
 
 def _measure(asked: argparse.Namespace, results: Path, rows: dict[tuple[str, str], dict[str, Any]]) -> None:
-    known = [entry for source in catalogue.SOURCES for entry in catalogue.entries(source)]
+    known = _all()
     # In the order of the patterns, so that what matters most can come first.
     wanted = {entry.name: entry for one in asked.only for entry in known if fnmatchcase(entry.name, one)}
     for entry in wanted.values():

@@ -22,8 +22,8 @@ OUTCOMES = {
 _VERIFIED = ("exact", "statistics")
 
 
-def page(rows: Sequence[Row]) -> str:
-    """The whole of bench/zoo.md."""
+def page(rows: Sequence[Row], names: Collection[str]) -> str:
+    """The whole of bench/zoo.md; `names` are those of all models of the zoo."""
     by_engine = {engine: [row for row in rows if row["engine"] == engine] for engine in (OURS, THEIRS)}
     both = {row["name"] for row in by_engine[OURS]} & {row["name"] for row in by_engine[THEIRS]}
     parts = [
@@ -35,6 +35,7 @@ def page(rows: Sequence[Row]) -> str:
             "are what is left. Coppice's seconds include its verification, Torch-Pruning's hold none.\n"
         ),
         "\n".join(f"- **{name}**: {meaning}" for name, meaning in OUTCOMES.items()) + "\n",
+        _not_run(names, {row["name"] for row in by_engine[OURS]}, both),
     ]
     for title, chosen in (
         (
@@ -47,6 +48,17 @@ def page(rows: Sequence[Row]) -> str:
             parts += [f"## {title}\n", _sums(chosen)]
     parts += ["## Every model\n", _models(by_engine)]
     return "\n".join(parts)
+
+
+def _not_run(names: Collection[str], by_ours: Collection[str], by_both: Collection[str]) -> str:
+    """What the zoo holds and the table doesn't, by source."""
+    sources = dict.fromkeys(name.partition("/")[0] for name in names)
+
+    def missing(found: Collection[str]) -> str:
+        counts = {source: sum(n.startswith(f"{source}/") and n not in found for n in names) for source in sources}
+        return ", ".join(f"{count} of {source}" for source, count in counts.items() if count) or "none"
+
+    return f"Not run yet, of {len(names)}: with Coppice {missing(by_ours)}; with both {missing(by_both)}.\n"
 
 
 def _sums(by_engine: Mapping[str, Sequence[Row]]) -> str:
