@@ -46,7 +46,12 @@ def within(work: Callable[[], dict[str, Any]], *, seconds: float, memory: int) -
     if limit is None and process.exitcode == -signal.SIGXCPU:
         limit = "time"
     if limit is not None:
-        told = {"outcome": "limit", "why": f"{limit}: {seconds:g} CPU seconds and {memory // MIB:,} MiB are allowed"}
+        used = {"seconds": seconds} if limit == "time" else {}  # at least
+        told = {
+            **used,
+            "outcome": "limit",
+            "why": f"{limit}: {seconds:g} CPU seconds and {memory // MIB:,} MiB are allowed",
+        }
     elif told is None:
         told = {"outcome": "crashed", "why": f"the process ended with {process.exitcode}"}
     return {**told, "peak_mib": max(peak // MIB, told.pop("peak_mib", 0))}
