@@ -49,6 +49,12 @@ def average(_layer: KerasLayer, inputs: Sequence[Tensor]) -> Tensor:
     return reduce(torch.add, _aligned(inputs)) / len(inputs)
 
 
+@keras_layer("CustomScaleLayer", "Custom>CustomScaleLayer")
+def scaled_sum(layer: KerasLayer, inputs: Sequence[Tensor]) -> Tensor:
+    """The first input plus a share of the second, as InceptionResNetV2 of keras.applications adds its branches."""
+    return inputs[0] + inputs[1] * float(layer.config["scale"])
+
+
 @keras_layer("Concatenate", masks=side_by_side)
 def concatenate(layer: KerasLayer, inputs: Sequence[Tensor]) -> Tensor:
     """Inputs side by side."""
