@@ -154,7 +154,9 @@ def _edit_shapes_by_name(entry: Entry, positional: list[tuple[int, ...]], named:
     """Build records of layers with several inputs: `query_shape`, `initial_state_shape`, each named after its input."""
     record = entry.get("build_config")
     stated = record.get("shapes_dict") if isinstance(record, dict) else None
-    for key in stated if isinstance(stated, dict) else ():
+    if not isinstance(stated, dict):
+        return
+    for key in stated:
         given = list(named.get(key.removesuffix("_shape"), ())) or positional[:1]
         if given == positional[:1]:
             positional = positional[1:]
