@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 
+import pytest
+
 from coppice.cli.serve import flag, read_settings
 from coppice.settings import Settings
 from tests.cli.conftest import Coppice
@@ -30,6 +32,7 @@ def test_a_setting_out_of_range_is_named_with_its_flag_and_variable(coppice: Cop
     assert "COPPICE_PORT" in found.stderr
 
 
+@pytest.mark.slow
 def test_a_key_is_listed_without_its_secret_and_can_be_revoked(coppice: Coppice) -> None:
     made = json.loads(coppice("keys", "create", "alice", "--data", "data", "--json").stdout)
     listed = coppice("keys", "list", "--data", "data", "--json").stdout

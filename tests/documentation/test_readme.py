@@ -37,6 +37,7 @@ def test_every_address_and_flag_that_is_shown_exists() -> None:
     assert shown == {address for name, (_, address) in ADDRESSES.items() if name != "cancel"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block", [block for language, block in BLOCKS if language == "python"])
 def test_the_python_runs_as_printed(block: str, tmp_path: Path) -> None:
     program = tmp_path / "readme.py"

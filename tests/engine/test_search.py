@@ -51,6 +51,7 @@ def test_other_numbers_are_caught_and_only_the_group_at_fault_stays() -> None:
     assert "differs from the masked original" in next(iter(refused.values()))
 
 
+@pytest.mark.slow
 def test_auxiliary_heads_that_only_training_runs_follow_the_trunk() -> None:
     net = network(torchvision_model("googlenet", init_weights=False)(), (3, 96, 96))
     found, _ = cut(net, 0.5)

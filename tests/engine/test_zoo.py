@@ -13,7 +13,9 @@ from tests.engine.models import QUICK, ZOO, cut, network
 CASES = [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in ZOO]
 
 
-@pytest.mark.parametrize("percent", [0.3, 0.5, 0.7])
+@pytest.mark.parametrize(
+    "percent", [pytest.param(0.3, marks=pytest.mark.slow), 0.5, pytest.param(0.7, marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize("name", CASES)
 def test_the_pruned_model_equals_the_masked_original(name: str, percent: float) -> None:
     build, shape = ZOO[name]

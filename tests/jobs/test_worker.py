@@ -29,6 +29,8 @@ from tests.jobs.job_processes import (
     worker,
 )
 
+pytestmark = pytest.mark.slow  # processes that start, die and start again
+
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
