@@ -91,9 +91,9 @@ def measured(application: str, dialect: Dialect) -> Row:
             row |= {"step": "prune", "bytes": saved.upload.stat().st_size}
             row |= _pruned(saved, out, row)
     except AssertionError as e:  # FrameworkError too: the framework's own traceback
-        row["failed"] = str(e).strip()[-600:] or "an assertion"
+        row["failed"] = _without_place(str(e)).strip()[-600:] or "an assertion"
     except Exception as e:  # noqa: BLE001  # whatever stops a model is the finding
-        row["failed"] = f"{type(e).__name__}: {e}"[:600]
+        row["failed"] = _without_place(f"{type(e).__name__}: {e}")[:600]
     finally:
         framework.close()
     return row | {"seconds": round(time.monotonic() - started, 1)}
@@ -211,6 +211,11 @@ def table(rows: list[Row]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _without_place(words: str) -> str:
+    """Without the folder in which this repository happens to lie."""
+    return words.replace(f"{ROOT}/", "")
+
+
 def _cell(row: Row | None) -> str:
     if row is None:
         return ""
@@ -227,7 +232,7 @@ def _reasons(rows: list[Row]) -> Iterator[str]:
     if failed:
         yield from ("", "## What did not pass", "", "The step that failed, and its last words.", "")
     for row in failed:
-        words = " ".join(row["failed"].replace("|", "/").replace(str(ROOT), "").split())
+        words = " ".join(row["failed"].replace("|", "/").split())
         yield f"- {row['application']}, {row['dialect']}, {row['step']}: {words[-300:]}"
 
 

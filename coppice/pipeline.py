@@ -39,7 +39,7 @@ from coppice.steps.measure import count_macs, measure
 from coppice.steps.score import score
 from coppice.steps.search import largest_cut
 from coppice.steps.summary import summary
-from coppice.tracing import Network, Traced, trace
+from coppice.tracing import Network, Traced, stored, trace
 from coppice.version import __version__
 
 Tell = Callable[[Progress], None]
@@ -143,8 +143,7 @@ def prune(network: Network, request: Request, progress: Tell) -> Pruned:
     channels = traced.channels
     reasons = _omitted(channels.groups, names, request.omit)
     progress(Progress(step="score", fraction=0.25))
-    tensors = {**dict(network.module.named_parameters()), **dict(network.module.named_buffers())}
-    scores = score(channels, tensors, request.criterion, request.seed)
+    scores = score(channels, stored(network.module), request.criterion, request.seed)
     progress(Progress(step="verify", fraction=0.3))
     candidates = [number for number in range(len(channels.groups)) if number not in reasons]
     cut, refused = largest_cut(network, traced, scores, request.percent, candidates)

@@ -10,7 +10,7 @@ from coppice.channels import Channels, Group
 from coppice.errors import UnknownLayer
 from coppice.records.report import FrozenReport, GroupReport
 from coppice.steps.allocate import Allocation, share
-from coppice.tracing import Network
+from coppice.tracing import Network, stored
 
 #: Names listed in an error before it says "and N more".
 LISTED = 60
@@ -22,8 +22,7 @@ class Names:
     def __init__(self, network: Network) -> None:
         self.layers = network.layers
         self._by_path = {layer.path: layer.name for layer in network.layers}
-        stored = [*dict(network.module.named_parameters()), *dict(network.module.named_buffers())]
-        self._tensors = {name: name.rpartition(".")[0] for name in stored}
+        self._tensors = {name: name.rpartition(".")[0] for name in stored(network.module)}
 
     def layer_of(self, tensor: str) -> str:
         """Name of the layer that owns a tensor; a tensor of the model itself is its own name."""

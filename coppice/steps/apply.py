@@ -12,7 +12,7 @@ from torch.nn.utils.parametrize import is_parametrized
 
 from coppice.records.plan import Plan
 from coppice.steps.follow import follow
-from coppice.tracing import put
+from coppice.tracing import fade, put, stored
 
 #: What a removed position is multiplied by in the masked model: nothing to the outputs, but a norm over removed
 #: positions stays a number, where 0 / 0 would spread. In other precisions than float64 smaller factors would make
@@ -26,9 +26,7 @@ def apply(module: nn.Module, plan: Plan) -> nn.Module:
 
     The module given is left untouched. A tensor that is stored under several names stays one tensor.
     """
-    cut = {
-        id(tensor): _sliced(tensor, plan.kept[name]) for name, tensor in _stored(module).items() if name in plan.kept
-    }
+    cut = {id(tensor): _sliced(tensor, plan.kept[name]) for name, tensor in stored(module).items() if name in plan.kept}
     pruned = copied(module, cut)
     put(pruned, plan.attributes)
     changed = {id(tensor) for tensor in cut.values()}
@@ -48,14 +46,7 @@ def apply(module: nn.Module, plan: Plan) -> nn.Module:
 def masked(module: nn.Module, plan: Plan, dtype: torch.dtype | None = None) -> nn.Module:
     """A copy of `module` of full size in which exactly the positions that the plan removes are as good as zero."""
     dense = copied(module) if dtype is None else copied(module).to(dtype)
-    with torch.no_grad():
-        for name, tensor in _stored(dense).items():
-            for axis, kept in plan.kept.get(name, {}).items():
-                gone = torch.ones(tensor.shape[axis], dtype=torch.bool)
-                gone[list(kept)] = False
-                tensor[(slice(None),) * axis + (gone,)] *= (
-                    FAINT.get(tensor.dtype, FAINT_ELSE) if tensor.is_floating_point() else 0
-                )
+    fade(dense, plan.kept, lambda tensor: FAINT.get(tensor.dtype, FAINT_ELSE) if tensor.is_floating_point() else 0)
     return dense
 
 
@@ -71,10 +62,6 @@ def copied(module: nn.Module, instead: Mapping[int, torch.Tensor] = MappingProxy
         if isinstance(value, torch.Tensor) and not value.is_leaf
     }
     return copy.deepcopy(module, {**computed, **instead})
-
-
-def _stored(module: nn.Module) -> dict[str, torch.Tensor]:
-    return {**dict(module.named_parameters()), **dict(module.named_buffers())}
 
 
 def _sliced(tensor: torch.Tensor, axes: dict[int, tuple[int, ...]]) -> torch.Tensor:

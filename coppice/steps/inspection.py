@@ -20,6 +20,7 @@ from torch.utils.flop_counter import flop_registry
 
 from coppice.channels import Group
 from coppice.records.report import FrozenReport, GroupReport
+from coppice.tracing import stored
 
 _COLUMNS = ("group", "layers", "channels", "would go", "of parameters", "of MACs", "why not more")
 #: Layers named in a row before it says how many more there are.
@@ -34,7 +35,7 @@ def with_shares(
     macs: int,
 ) -> tuple[GroupReport, ...]:
     """The lines with the two shares of each group; `macs` are those of the whole model on `inputs`."""
-    stored = {**dict(module.named_parameters()), **dict(module.named_buffers())}
+    tensors = stored(module)
     parameters = {name: tensor.numel() for name, tensor in module.named_parameters()}
     at_weights = _macs_at_weights(module, inputs)
     total = sum(parameters.values())
@@ -42,7 +43,7 @@ def with_shares(
     def held(group: Group, amounts: Mapping[str, int], whole: int) -> float:
         if not whole:
             return 0.0
-        return sum(amounts.get(name, 0) * part for name, part in _parts(group, stored).items()) / whole
+        return sum(amounts.get(name, 0) * part for name, part in _parts(group, tensors).items()) / whole
 
     return tuple(
         line.model_copy(update={"parameters": held(group, parameters, total), "macs": held(group, at_weights, macs)})

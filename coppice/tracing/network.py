@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -16,6 +17,23 @@ class Layer:
     name: str
     path: str  # of the submodule, as in `module.get_submodule(path)`
     kind: str  # class name to show: Conv2d, BatchNormalization, ...
+
+
+def stored(module: nn.Module) -> dict[str, torch.Tensor]:
+    """The tensors of a network by name; one that is stored under several names comes once, under the first."""
+    return {**dict(module.named_parameters()), **dict(module.named_buffers())}
+
+
+def fade(
+    module: nn.Module, kept: Mapping[str, Mapping[int, Sequence[int]]], factor: Callable[[torch.Tensor], float]
+) -> None:
+    """Multiply by `factor(tensor)`, in place, what lies outside of the positions kept: tensor -> axis -> positions."""
+    with torch.no_grad():
+        for name, tensor in stored(module).items():  # a second name of a tensor is passed over, not multiplied twice
+            for axis, positions in kept.get(name, {}).items():
+                factors = torch.full((tensor.shape[axis],), factor(tensor), dtype=tensor.dtype, device=tensor.device)
+                factors[list(positions)] = 1
+                tensor.mul_(factors.reshape([-1 if a == axis else 1 for a in range(tensor.dim())]))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

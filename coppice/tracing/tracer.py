@@ -25,7 +25,7 @@ from coppice.tracing.call import Call, Rule, bind, fixed
 from coppice.tracing.following import Following
 from coppice.tracing.integers import Integers
 from coppice.tracing.leftovers import no_leftovers
-from coppice.tracing.network import Network
+from coppice.tracing.network import Network, stored
 from coppice.tracing.outputs import opened
 
 #: Finds the rule of an operator, or None.
@@ -36,7 +36,7 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leave
     """Labels every tensor that an operator makes while the mode is active."""
 
     def __init__(
-        self, ledger: Ledger, rule_of: RuleOf, stored: Mapping[str, torch.Tensor], *, whole_heads: bool
+        self, ledger: Ledger, rule_of: RuleOf, tensors: Mapping[str, torch.Tensor], *, whole_heads: bool
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.ledger = ledger
@@ -46,7 +46,7 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leave
         self._axes: MutableMapping[torch.Tensor, Axes] = WeakTensorKeyDictionary()
         self._names: MutableMapping[torch.Tensor, str] = WeakTensorKeyDictionary()
         self._when_read: MutableMapping[torch.Tensor, list[tuple[Labels, str]]] = WeakTensorKeyDictionary()
-        for name, tensor in stored.items():
+        for name, tensor in tensors.items():
             if tensor not in self._axes:  # a tensor stored under two names is one tensor with one set of labels
                 self._axes[tensor] = ledger.declare(name, tuple(tensor.shape))
                 self._names[tensor] = name
@@ -127,8 +127,7 @@ def trace(network: Network, rule_of: RuleOf, *, whole_heads: bool = False) -> Tr
     """
     module = network.module
     ledger = Ledger()
-    stored = {**dict(module.named_parameters()), **dict(module.named_buffers())}
-    tracer = Tracer(ledger, rule_of, stored, whole_heads=whole_heads)
+    tracer = Tracer(ledger, rule_of, stored(module), whole_heads=whole_heads)
     _watch(tracer, module, network.inputs)
     trains = True
     try:

@@ -249,3 +249,17 @@ def upload(
     request = Request.model_validate(asked | changes)
     (folder / "request.json").write_text(request.model_dump_json())
     return request, files
+
+
+#: A model that looks words up, so that its input is whole numbers.
+WORDS = """
+from torch import nn
+
+class Words(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.table, self.out = nn.Embedding(50, 8), nn.Linear(8, 2)
+
+    def forward(self, words):
+        return self.out(self.table(words).mean(1))
+"""

@@ -17,7 +17,7 @@ from torch.utils.data import BatchSampler, DataLoader, IterableDataset, Sequenti
 
 from coppice.formats import open_upload
 from coppice.formats.pytorch.dataset import read_batch
-from tests.formats.models import MODELS, NET, Model, upload
+from tests.formats.models import MODELS, NET, WORDS, Model, upload
 
 DIGITS = load_digits()
 IMAGES = torch.arange(4 * 28 * 28, dtype=torch.float32).reshape(4, 1, 28, 28)
@@ -208,21 +208,8 @@ def test_samples_take_the_type_of_the_model(tmp_path: Path) -> None:
     assert open_upload(request, files).network.inputs[0].dtype == torch.float64
 
 
-EMBEDDING = """
-from torch import nn
-
-class Words(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.table, self.out = nn.Embedding(50, 8), nn.Linear(8, 2)
-
-    def forward(self, words):
-        return self.out(self.table(words).mean(1))
-"""
-
-
 def test_a_model_of_words_gets_whole_numbers(tmp_path: Path) -> None:
-    request, files = upload(tmp_path, Model(source=EMBEDDING, name="Words", input_size=(7,), file="words.py"))
+    request, files = upload(tmp_path, Model(source=WORDS, name="Words", input_size=(7,), file="words.py"))
     network = open_upload(request, files).network
     assert network.inputs[0].dtype == torch.int64
     assert "whole numbers" in network.notes[0]

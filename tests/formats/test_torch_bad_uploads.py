@@ -34,10 +34,9 @@ from coppice.errors import (
 )
 from coppice.formats import open_upload
 from coppice.records.request import Part
-from tests.formats.models import NET, upload
+from tests.formats.models import NET, WORDS, upload
 from tests.formats.torch_uploads import (
     NET_MODEL,
-    WORDS,
     Case,
     PathDataset,
     PlaneDataset,

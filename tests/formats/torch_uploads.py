@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader, Dataset, TensorDataset
 from coppice.errors import (
     CoppiceError,
 )
-from tests.formats.models import MODELS, NET, Model, built
+from tests.formats.models import MODELS, NET, WORDS, Model, built
 
 NET_MODEL = MODELS["document"]
 
@@ -68,19 +68,6 @@ def source(text: str, *, name: str = "Net", file: str = "model.py") -> Model:
 def net(old: str, new: str) -> Model:
     assert old in NET
     return replace(NET_MODEL, source=NET.replace(old, new))
-
-
-WORDS = """
-from torch import nn
-
-class Words(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.table, self.out = nn.Embedding(50, 8), nn.Linear(8, 2)
-
-    def forward(self, words):
-        return self.out(self.table(words).mean(1))
-"""
 
 
 def words() -> dict[str, Any]:

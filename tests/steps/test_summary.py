@@ -9,30 +9,8 @@ from torch import nn
 
 from coppice.steps.summary import summary
 from coppice.tracing.network import Layer, Network
+from tests.documents.printed import PRINTED_TABLE
 from tests.formats.models import NET, built
-
-#: From the status message of the document.
-DOCUMENT = """\
-----------------------------------------------------------------
-        Layer (type)               Output Shape         Param #
-================================================================
-            Conv2d-1           [-1, 16, 26, 26]             160
-            Conv2d-2           [-1, 32, 24, 24]           4,640
-           Dropout-3           [-1, 32, 12, 12]               0
-            Linear-4                  [-1, 128]         589,952
-           Dropout-5                  [-1, 128]               0
-            Linear-6                   [-1, 10]           1,290
-================================================================
-Total params: 596,042
-Trainable params: 596,042
-Non-trainable params: 0
-----------------------------------------------------------------
-Input size (MB): 0.00
-Forward/backward pass size (MB): 0.26
-Params size (MB): 2.27
-Estimated Total Size (MB): 2.54
-----------------------------------------------------------------
-"""
 
 
 def table(module: nn.Module, *shape: int, kinds: dict[str, str] | None = None) -> str:
@@ -60,7 +38,7 @@ def total(text: str) -> int:
 
 def test_the_documents_table_is_printed_letter_for_letter() -> None:
     halved = NET.replace("(1, 32, 3", "(1, 16, 3").replace("(32, 64, 3", "(16, 32, 3").replace("9216", "4608")
-    assert table(built(halved, "Net"), 1, 28, 28) == DOCUMENT
+    assert table(built(halved, "Net"), 1, 28, 28) == PRINTED_TABLE
 
 
 class Mixed(nn.Module):

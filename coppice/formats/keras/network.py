@@ -17,7 +17,7 @@ from coppice.keras_layers.configuration import class_name, is_model
 from coppice.keras_layers.examples import OPEN_SIZES, example_inputs
 from coppice.keras_layers.network import build
 from coppice.keras_layers.resizing import remember_built_shapes
-from coppice.tracing.network import Layer, Network
+from coppice.tracing.network import Layer, Network, stored
 
 #: What torch and plain Python raise on numbers and structures that make no sense.
 _UNREADABLE = (RuntimeError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError)
@@ -35,7 +35,7 @@ class OpenModel:
         """The file with the configuration and the arrays of a pruned copy of the network's module."""
         if not isinstance(pruned, KerasNetwork):
             raise TypeError(f"a {type(pruned).__name__} is no copy of a Keras network")
-        tensors = {**dict(pruned.named_parameters()), **dict(pruned.named_buffers())}
+        tensors = stored(pruned)
         values = {place: tensors[name] for name, place in self.origins.items()}
         layers = tuple(_edited_layer(layer, values) for layer in self.file.layers)
         return replace(self.file, config=pruned.entry, layers=layers)

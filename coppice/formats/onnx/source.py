@@ -23,7 +23,7 @@ from coppice.onnx_operators import OnnxNetwork
 from coppice.records.plan import Plan
 from coppice.records.report import Artifact, Check, Report
 from coppice.records.request import Part, Request
-from coppice.tracing.network import Network
+from coppice.tracing.network import Network, fade
 
 #: What torch and plain Python raise on numbers and structures that make no sense.
 _UNREADABLE = (RuntimeError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, NotImplementedError)
@@ -151,13 +151,7 @@ def _network(module: nn.Module) -> OnnxNetwork:
 def _zeroed(network: Network, plan: Plan) -> OnnxNetwork:
     """The whole network with zeros where the plan removes: the oracle's other side, for the file's own runtime."""
     module = copy.deepcopy(network.module)
-    stored = {**dict(module.named_parameters()), **dict(module.named_buffers())}
-    with torch.no_grad():
-        for name, axes in plan.kept.items():
-            for axis, kept in axes.items():
-                gone = torch.ones(stored[name].shape[axis], dtype=torch.bool)
-                gone[list(kept)] = False
-                stored[name][(slice(None),) * axis + (gone,)] = 0
+    fade(module, plan.kept, lambda _: 0.0)
     return _network(module)
 
 

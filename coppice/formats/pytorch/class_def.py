@@ -20,6 +20,7 @@ from torch import nn
 from coppice.formats.pytorch.user_errors import last_line
 from coppice.formats.pytorch.user_module import UserClass
 from coppice.records.plan import Plan
+from coppice.tracing.network import stored
 from coppice.tracing.places import MAX_DEPTH, OWN, class_numbers, is_configuration
 
 _TEXT = """
@@ -118,13 +119,13 @@ def _hook(user: UserClass) -> str:
 def _check_fresh(user: UserClass, dense: nn.Module) -> None:
     """Refuse a constructor that does not give, time after time, the tensors that there are to cut."""
     try:
-        fresh = _tensors(cast(nn.Module, user.build()))
+        fresh = stored(cast(nn.Module, user.build()))
     except Exception as e:  # the first time it did not
         raise NotDescribable(f"its constructor fails when it is called again ({last_line(e)})") from e
     if any(torch.nn.parameter.is_lazy(tensor) for tensor in fresh.values()):
         raise NotDescribable("it has lazy layers, whose tensors exist only after a first run")
     if {name: tensor.shape for name, tensor in fresh.items()} != {
-        name: tensor.shape for name, tensor in _tensors(dense).items()
+        name: tensor.shape for name, tensor in stored(dense).items()
     }:
         raise NotDescribable("its constructor makes other tensors each time")
 
@@ -157,17 +158,13 @@ def _differing(before: Mapping[str, Any], after: Mapping[str, Any], prefix: str)
 
 
 def _shapes(dense: nn.Module, pruned: nn.Module) -> dict[str, tuple[int, ...]]:
-    before, after = _tensors(dense), _tensors(pruned)
+    before, after = stored(dense), stored(pruned)
     return {name: tuple(tensor.shape) for name, tensor in after.items() if tensor.shape != before[name].shape}
 
 
 def _positions(pruned: nn.Module, plan: Plan) -> dict[str, dict[int, tuple[int, ...]]]:
     stored = pruned.state_dict().keys()
     return {name: plan.kept[name] for name, _ in pruned.named_buffers() if name in plan.kept and name not in stored}
-
-
-def _tensors(module: nn.Module) -> dict[str, torch.Tensor]:
-    return {**dict(module.named_parameters()), **dict(module.named_buffers())}
 
 
 def _is_plain(value: object) -> bool:
