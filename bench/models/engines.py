@@ -145,7 +145,10 @@ def _outputs(module: nn.Module, entries: Collection[FrozenReport]) -> frozenset[
     sharing: dict[int, list[str]] = defaultdict(list)
     for name, tensor in module.named_parameters(remove_duplicate=False):
         sharing[id(tensor)].append(name.rpartition(".")[0])
-    same = {path: paths for paths in sharing.values() for path in paths}
+    same: dict[str, list[str]] = defaultdict(list)  # a layer may share its weight with one and its bias with another
+    for paths in sharing.values():
+        for path in paths:
+            same[path] += paths
     return frozenset(
         path
         for path, width in widths(module).items()

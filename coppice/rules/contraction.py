@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from coppice.channels import Axes
 from coppice.rules.elementwise import broadcast
 from coppice.tracing.call import Call, Rule
+from coppice.tracing.tracer import refuse
 
 
 def product(call: Call, left: Axes, right: Axes) -> Axes:
@@ -31,6 +32,19 @@ def added_product(left: str, right: str) -> Rule:
         return [broadcast(call, [axes, call.axes("self")], call.outputs[0].shape)]
 
     return rule
+
+
+def grouped_product(call: Call) -> Sequence[Axes]:
+    """_grouped_mm: every group of rows is multiplied by a matrix of its own (experts)."""
+    rows, matrices = call.axes("self"), call.axes("mat2")
+    if len(rows) != 2 or len(matrices) != 3:
+        return refuse(call)
+    call.ledger.fix(matrices[0], "one matrix for each group of rows")
+    call.ledger.contract(rows[1], matrices[1])
+    call.ledger.produces(matrices[2])
+    if call["bias"] is not None:
+        call.ledger.tie(matrices[2], call.axes("bias")[-1])
+    return [(rows[0], matrices[2])]
 
 
 def matrix_vector(call: Call) -> Sequence[Axes]:
@@ -91,6 +105,7 @@ RULES: dict[str, Rule] = {
     "aten::bmm": matrix_product,
     "aten::addmm": added_product("mat1", "mat2"),
     "aten::baddbmm": added_product("batch1", "batch2"),
+    "aten::_grouped_mm": grouped_product,
     "aten::mv": matrix_vector,
     "aten::dot": inner_product,
     "aten::vdot": inner_product,

@@ -10,7 +10,6 @@ import torch
 from coppice.channels import Axes
 from coppice.rules.elementwise import broadcast
 from coppice.tracing.call import Call, Rule, fixed
-from coppice.tracing.tracer import refuse
 
 PICKED = "picked by position"
 
@@ -82,21 +81,18 @@ def placed(call: Call) -> Sequence[Axes]:
 
 def index(call: Call) -> Sequence[Axes]:
     """`x[i]`, `x[mask]`, `x[:, i, j]`: the axes under the tables are fixed, the others pass."""
-    axes = _picked(call)
-    return refuse(call) if axes is None else [axes]
+    return [_picked(call)]
 
 
 def index_put(call: Call) -> Sequence[Axes]:
     """`x[i] = y`: the values lie on `x[i]`."""
     axes = _picked(call)
-    if axes is None:
-        return refuse(call)
     broadcast(call, [axes, call.axes("values")], [labels.size for labels in axes])
     return [call.axes("self")]
 
 
-def _picked(call: Call) -> Axes | None:
-    """The axes of `x[i]`; None where tables have other axes between them, which then move to the front."""
+def _picked(call: Call) -> Axes:
+    """The axes of `x[i]`; where tables have other axes between them, what they pick moves to the front."""
     axes = call.axes("self")
     covered: list[int] = []
     shapes: list[Sequence[int]] = []
@@ -108,15 +104,14 @@ def _picked(call: Call) -> Axes | None:
             covered += range(axis, axis + spans)
             shapes.append([int(table.count_nonzero())] if mask else table.shape)
         axis += spans
-    first, after = covered[0], covered[-1] + 1
-    if len(covered) < after - first:
-        return None
     for labels in (
-        *axes[first:after],
+        *(axes[place] for place in covered),
         *(x for table in call["indices"] if table is not None for x in call.labels(table)),
     ):
         call.ledger.fix(labels, PICKED)
-    return (*axes[:first], *fixed(np.broadcast_shapes(*shapes)), *axes[after:])
+    others = [labels for place, labels in enumerate(axes) if place not in covered]
+    ahead = covered[0] if covered == list(range(covered[0], covered[-1] + 1)) else 0
+    return (*others[:ahead], *fixed(np.broadcast_shapes(*shapes)), *others[ahead:])
 
 
 RULES: dict[str, Rule] = {

@@ -16,7 +16,6 @@ import torch
 
 from coppice.channels import FIXED, Axes, Labels
 from coppice.tracing.call import Call, Rule, fixed
-from coppice.tracing.tracer import refuse
 
 #: Moves one integer tensor as the operator does; gives its outputs.
 Move = Callable[[torch.Tensor], Sequence[torch.Tensor]]
@@ -71,7 +70,7 @@ def _without_repeats(labels: torch.Tensor) -> Labels:
 def _assign(call: Call, result: list[Labels], labels: Labels, carrier: Carrier, *, padded: bool) -> None:
     along = [axis for axis in range(labels.ndim) if labels.shape[axis] > 1 and _varies(labels, axis)]
     if not along:
-        call.ledger.fix(labels.ravel()[:1], "all positions of an axis are one unit")
+        call.ledger.fix(labels.ravel()[:1], "the only channel of its axis")
         return
     chosen = carrier(along, labels.shape)
     by_position = np.moveaxis(labels, chosen, -1).reshape(-1, labels.shape[chosen])
@@ -177,6 +176,16 @@ def expanded(call: Call) -> Sequence[Axes]:
     return [tuple(result)]
 
 
+def repeated(call: Call) -> Sequence[Axes]:
+    """repeat: copies of a single position are free to follow what they meet, as in expand."""
+    before, (after,) = call.axes("self"), moved(call)
+    result = list(after)
+    for place, times in enumerate(reversed(call["repeats"]), 1):
+        if times > 1 and (place > len(before) or before[-place].size == 1):
+            result[-place] = call.ledger.fresh(times)
+    return [tuple(result)]
+
+
 def pieces(call: Call) -> Sequence[Axes]:
     """split, chunk: equal pieces stay equally wide; the sizes of unequal ones are the code's."""
     axes = moved(call)
@@ -212,11 +221,14 @@ def shuffled(call: Call) -> Sequence[Axes]:
 
 
 def strided(call: Call) -> Sequence[Axes]:
-    """as_strided: only another memory layout of the same shape passes."""
-    axes = call.axes("self")
-    if tuple(labels.size for labels in axes) != tuple(call.outputs[0].shape):
-        return refuse(call)
-    return [axes]
+    """as_strided: run on labels that lie in memory as the tensor does."""
+    x, start = call["self"], call["storage_offset"]
+
+    def move(labels: torch.Tensor) -> Sequence[torch.Tensor]:
+        lying = torch.empty_strided(x.shape, x.stride(), dtype=labels.dtype).copy_(labels)
+        return [lying.as_strided(call["size"], call["stride"], 0 if start is None else start - x.storage_offset())]
+
+    return read_back(call, call.axes("self"), move, [tuple(call.outputs[0].shape)], outermost)
 
 
 def rolled(call: Call) -> Sequence[Axes]:
@@ -245,6 +257,7 @@ RULES: dict[str, Rule] = {
     ),
     **dict.fromkeys(("aten::channel_shuffle", "aten::native_channel_shuffle"), shuffled),
     "aten::as_strided": strided,
+    "aten::repeat": repeated,
     "aten::roll": rolled,
     "aten::slice": sliced,
     **dict.fromkeys(
@@ -255,7 +268,6 @@ RULES: dict[str, Rule] = {
             "aten::permute",
             "aten::pixel_shuffle",
             "aten::pixel_unshuffle",
-            "aten::repeat",
             "aten::select",
             "aten::squeeze",
             "aten::t",

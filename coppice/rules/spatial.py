@@ -12,15 +12,32 @@ from coppice.tracing.call import Call, Rule, fixed
 
 
 def spatial(rank: int) -> Rule:
-    """The last `rank` axes are spatial: nothing of them may be removed."""
+    """The last `rank` axes are spatial: nothing of them may be removed, but where the window is a single position."""
 
     def rule(call: Call) -> Sequence[Axes]:
         (x,) = [call.labels(tensor) for tensor in list(call.tensors())[:1]]
-        for labels in x[-rank:]:
-            call.ledger.fix(labels, "spatial axis of a pooling or resizing")
-        return [(*x[:-rank], *fixed(output.shape[-rank:])) for output in call.outputs]
+        places = list(fixed(call.outputs[0].shape[-rank:]))
+        for number, labels in enumerate(x[-rank:]):
+            if not _untouched(call, number):
+                call.ledger.fix(labels, "spatial axis of a pooling or resizing")
+                continue
+            places[number] = labels
+            for numbers in call.outputs[1:]:  # the place of a maximum in the whole image
+                call.when_read(numbers, labels, "the positions of the largest values are read")
+        return [(*x[:-rank], *places), *((*x[:-rank], *fixed(output.shape[-rank:])) for output in call.outputs[1:])]
 
     return rule
+
+
+def _untouched(call: Call, number: int) -> bool:
+    """Whether a pooling window is one position wide along this axis, and moves by one."""
+
+    def of(name: str, default: Sequence[int]) -> int:
+        given = call.arguments.get(name) or default
+        return int(given[number if len(given) > 1 else 0])
+
+    window = call.arguments.get("kernel_size")
+    return window is not None and of("kernel_size", window) == of("stride", window) == 1 and not of("padding", [0])
 
 
 def padded(call: Call) -> Sequence[Axes]:

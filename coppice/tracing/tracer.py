@@ -27,6 +27,10 @@ from coppice.tracing.integers import Integers
 from coppice.tracing.leftovers import no_leftovers
 from coppice.tracing.network import Network, stored
 from coppice.tracing.outputs import opened
+from coppice.tracing.sites import site
+
+#: What random numbers of a forward pass start from.
+SEED = 0
 
 #: Finds the rule of an operator, or None.
 RuleOf = Callable[[torch._ops.OpOverload], Rule | None]
@@ -73,8 +77,7 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leave
     ) -> Any:
         result = func(*args, **(kwargs or {}))
         outputs = [leaf for leaf in tree_leaves(result) if isinstance(leaf, torch.Tensor)]
-        where = self.path[-1] if self.path else ""
-        self.ledger.where = f"{func._schema.name} at {where}" if where else func._schema.name
+        self.ledger.where = site(func._schema.name, self.path[-1] if self.path else "")
         call = Call(
             op=func,
             arguments=bind(func, args, kwargs or {}),
@@ -140,9 +143,13 @@ def trace(network: Network, rule_of: RuleOf, *, whole_heads: bool = False) -> Tr
 
 
 def forward(module: nn.Module, inputs: Sequence[torch.Tensor]) -> Any:
-    """One forward pass without gradients, its outputs opened; raises ForwardFailed with the line of the user's own."""
+    """One forward pass without gradients, its outputs opened; raises ForwardFailed with the line of the user's own.
+
+    Whatever the code draws at random (a mask, a sample), it draws the same every time.
+    """
     try:
-        with torch.no_grad(), no_leftovers(module):
+        with torch.no_grad(), no_leftovers(module), torch.random.fork_rng(devices=[]):
+            torch.manual_seed(SEED)
             returned = module(*inputs)
     except Exception as e:
         if isinstance(e, MemoryError) or "can't allocate memory" in str(e):

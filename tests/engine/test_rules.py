@@ -277,6 +277,41 @@ CASES: dict[str, Case] = {
     "positions counted on the way": Case(
         pair(), lambda m, x: m["b"]((y := m["a"](x)) * torch.arange(y.shape[1]).view(-1, 1, 1)), {"a": 8}, "aten::mul"
     ),
+    "rows picked by an index that is the same for every channel": Case(
+        pair(),
+        lambda m, x: m["b"](
+            (y := m["a"](x)).gather(2, torch.tensor([3, 1, 2]).view(1, 1, 3, 1).repeat(2, y.shape[1], 1, 8))
+        ),
+        {"a": 4, "b": 4},
+    ),
+    "two tables with the channels between them": Case(
+        lambda: {"a": conv(3, 8), "b": nn.Linear(8, 4)},
+        lambda m, x: m["b"](m["a"](x)[torch.tensor([0, 1, 1]), :, torch.tensor([0, 2, 1])].transpose(1, 2)),
+        {"a": 4, "b": 4},
+    ),
+    "overlapping windows of a sequence by strides": Case(
+        lambda: {"a": nn.Linear(6, 8), "b": nn.Linear(8, 4)},
+        lambda m, x: m["b"]((y := m["a"](x)).as_strided((2, 3, 6, c := y.shape[2]), (12 * c, 3 * c, c, 1)).amax(2)),
+        {"a": 4, "b": 4},
+        shape=(12, 6),
+    ),
+    "pooling along a sequence, the channels last": Case(
+        lambda: {"a": nn.Linear(6, 8), "b": nn.Linear(8, 4)},
+        lambda m, x: m["b"](F.avg_pool2d(m["a"](x)[:, None], (2, 1)) + F.max_pool2d(m["a"](x)[:, None], (2, 1))),
+        {"a": 4, "b": 4},
+        shape=(10, 6),
+    ),
+    "a matrix for each group of rows": Case(
+        lambda: {"a": nn.Linear(6, 8), "experts": nn.Conv1d(8, 3, 8), "b": nn.Linear(8, 4)},
+        lambda m, x: m["b"](
+            torch._grouped_mm(m["a"](x).flatten(0, 1), m["experts"].weight, offs=torch.tensor([4, 4, 10]).int())  # type: ignore[arg-type]
+        ),
+        {"a": 4, "experts": 3, "b": 4},
+        shape=(5, 6),
+    ),
+    "a mask drawn at random": Case(
+        pair(), lambda m, x: m["b"](m["a"](x) * (torch.rand(2, 1, 8, 8) > 0.5)), {"a": 4, "b": 4}
+    ),
     "an operator without a rule": Case(
         pair(), lambda m, x: m["b"](torch.linalg.pinv(m["a"](x))), {"a": 8}, "no rule for aten::linalg_pinv"
     ),
@@ -321,3 +356,16 @@ def test_every_row_names_an_operator_that_torch_has(row: str) -> None:
     name = name.partition(".")[0]
     found = getattr(torch.ops, namespace)
     assert hasattr(found, name) or hasattr(found, f"{name}_")
+
+
+def test_a_reason_names_the_operator_the_module_and_the_line_of_the_user() -> None:
+    net = network(Parts({"a": conv(3, 8), "b": conv(8, 4)}, _rolled), (3, 8, 8))
+    reason = next(one.reason for one in trace(net, rules.rule_of).channels.frozen if one.axis == ("layers.a.weight", 0))
+
+    assert reason.startswith("rolled by a number of positions (aten::roll (test_rules.py, line ")
+    assert "in _rolled: turned = torch.roll(m" in reason
+
+
+def _rolled(m: nn.ModuleDict, x: Tensor) -> Tensor:
+    turned = torch.roll(m["a"](x), 1, 1)
+    return torch.as_tensor(m["b"](turned))
