@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from coppice.errors import UnsupportedLayer
+from coppice.onnx_operators.evaluated import NotComputed
 from coppice.onnx_operators.node import OnnxNode
 from coppice.onnx_operators.table import operator
 
@@ -16,11 +16,7 @@ from coppice.onnx_operators.table import operator
 def attention(node: OnnxNode, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, *cache: Tensor) -> Tensor:
     """Queries, keys and values with their heads apart (four axes) or in one (three)."""
     if node.wanted > 1 or any(one is not None for one in cache) or _beyond(node):
-        raise UnsupportedLayer(
-            f"node {node.layer_name!r} (Attention) keeps a cache, caps its scores or sees a window, "
-            "which isn't computed here.",
-            field=node.layer_name,
-        )
+        raise NotComputed("keeps a cache, caps its scores or sees a window")
     together = q.dim() == 3
     if together:
         heads, shared = node.attribute("q_num_heads"), node.attribute("kv_num_heads")

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch.nn.functional as F
 from torch import Tensor
 
-from coppice.errors import UnsupportedLayer
+from coppice.onnx_operators.evaluated import NotComputed
 from coppice.onnx_operators.node import OnnxNode
 from coppice.onnx_operators.table import operator
 from coppice.onnx_operators.windows import Pads, numbers, padded, pads, symmetric, text
@@ -19,7 +19,7 @@ _TRANSPOSED: dict[int, Callable[..., Tensor]] = {1: F.conv_transpose1d, 2: F.con
 @operator("Conv")
 def convolution(node: OnnxNode, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """Plain, grouped or depthwise, with any padding."""
-    rank = _rank(node, x)
+    rank = _rank(x)
     stride, dilation = numbers(node, "strides", rank), numbers(node, "dilations", rank)
     around = pads(node, x.shape[2:], weight.shape[2:], stride, dilation)
     groups = x.shape[1] // weight.shape[1]
@@ -36,7 +36,7 @@ def convolution(node: OnnxNode, x: Tensor, weight: Tensor, bias: Tensor | None =
 @operator("ConvTranspose")
 def transposed(node: OnnxNode, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """Padding removes positions from the full result, as many as the node says or as its output shape leaves."""
-    rank = _rank(node, x)
+    rank = _rank(x)
     stride, dilation = numbers(node, "strides", rank), numbers(node, "dilations", rank)
     extra = list(node.attribute("output_padding") or [0] * rank)
     groups = node.attribute("group", 1)
@@ -70,11 +70,8 @@ def _removed(node: OnnxNode, x: Tensor, full: list[int], stride: list[int], extr
     return [(total - total // 2, total // 2) for total in totals]
 
 
-def _rank(node: OnnxNode, x: Tensor) -> int:
+def _rank(x: Tensor) -> int:
     rank = x.dim() - 2
     if rank not in _CONVOLUTIONS:
-        raise UnsupportedLayer(
-            f"node {node.layer_name!r} ({node.class_name}) works on {rank} spatial axes; torch convolves along 1 to 3.",
-            field=node.layer_name,
-        )
+        raise NotComputed(f"convolves along {rank} axes")
     return rank

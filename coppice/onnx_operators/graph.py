@@ -16,11 +16,13 @@ class GraphNode:
     """One node; an input or output that is left out is the empty name, as in the file."""
 
     name: str
-    operator: str
-    version: int  # of the operator set
+    operator: str  # with its domain in front, where it is not of the standard: com.microsoft.FusedMatMul
+    version: int  # of the standard's operator set
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     attributes: Mapping[str, Any]
+    #: Values of the graph that the bodies of a Loop, Scan or If take without being given them.
+    captured: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

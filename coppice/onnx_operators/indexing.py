@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from coppice.errors import UnsupportedLayer
+from coppice.onnx_operators.evaluated import NotComputed
 from coppice.onnx_operators.node import OnnxNode, as_tensor
 from coppice.onnx_operators.table import operator
 from coppice.onnx_operators.windows import text
@@ -66,10 +66,7 @@ def scatter_nd(node: OnnxNode, x: Tensor, index: Tensor, updates: Tensor) -> Ten
     meet = text(node.attribute("reduction", "none"))
     places = tuple(index.to(torch.int64).unbind(-1))
     if meet not in ("none", "add"):
-        raise UnsupportedLayer(
-            f"node {node.layer_name!r} (ScatterND) combines values by {meet}, which isn't computed here.",
-            field=node.layer_name,
-        )
+        raise NotComputed(f"combines values by {meet}")
     return x.clone().index_put_(places, updates, accumulate=meet == "add")
 
 

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
-from coppice.errors import UnsupportedLayer
-from coppice.onnx_operators.evaluated import Evaluate, EvaluatedNode
+from coppice.onnx_operators.evaluated import Evaluate
 from coppice.onnx_operators.graph import Array, Graph, GraphNode
 from coppice.onnx_operators.node import Numbers, OnnxNode, as_tensor
 from coppice.onnx_operators.table import OPERATORS, Row
 
 #: A constant list of whole numbers up to this length may state sizes; a longer one is data.
 MOST_SIZES = 16
-
-AnyNode = OnnxNode | EvaluatedNode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +30,7 @@ class _Call:
 class OnnxNetwork(nn.Module):
     """A graph that runs: `module(*inputs)` gives one tensor, or a list where the graph has several outputs."""
 
-    def __init__(self, graph: Graph, modules: Mapping[str, AnyNode], constants: Mapping[str, Tensor]) -> None:
+    def __init__(self, graph: Graph, modules: Mapping[str, OnnxNode], constants: Mapping[str, Tensor]) -> None:
         super().__init__()
         self.graph = graph
         #: Node's place in the graph -> name of its submodule.
@@ -44,9 +41,9 @@ class OnnxNetwork(nn.Module):
         self._constant_outputs = dict(constants)
         self._calls = tuple(self._wired())
 
-    def node(self, place: int) -> AnyNode:
+    def node(self, place: int) -> OnnxNode:
         """The submodule of the node at that place of the graph."""
-        return cast(AnyNode, self.get_submodule(self.submodule_names[place]))
+        return cast(OnnxNode, self.get_submodule(self.submodule_names[place]))
 
     def forward(self, *inputs: Tensor) -> Any:
         """The outputs in the graph's order."""
@@ -62,10 +59,10 @@ class OnnxNetwork(nn.Module):
         return outputs[0] if len(outputs) == 1 else outputs
 
     def _wired(self) -> Iterator[_Call]:
-        last = {name: place for place, node in enumerate(self.graph.nodes) for name in node.inputs if name}
-        for place, node in enumerate(self.graph.nodes):
-            own = {*self.node(place).held, *self.node(place).numbers}
-            free = tuple(name for position, name in enumerate(node.inputs) if name and position not in own)
+        nodes = self.graph.nodes
+        last = {name: place for place, node in enumerate(nodes) for name in (*node.inputs, *node.captured) if name}
+        for place, node in enumerate(nodes):
+            free = self.node(place).free
             ends = [name for name in free if last[name] == place] + [name for name in node.outputs if name not in last]
             yield _Call(
                 module=self.submodule_names[place],
@@ -75,33 +72,18 @@ class OnnxNetwork(nn.Module):
             )
 
 
-def build(graph: Graph, evaluate: Evaluate, evaluable: Collection[str]) -> OnnxNetwork:
-    """The network of a graph. Operators without a row go to `evaluate`, if it can; raises UnsupportedLayer."""
+def build(graph: Graph, evaluated: Callable[[GraphNode], Evaluate]) -> OnnxNetwork:
+    """The network of a graph; `evaluated` gives what computes a node that no row does."""
     tensors = _Tensors(graph.constants)
-    modules: dict[str, AnyNode] = {}
+    modules: dict[str, OnnxNode] = {}
     for node in graph.nodes:
         row = OPERATORS.get(node.operator)
-        module: AnyNode
-        if row is not None:
-            numbers = dict(_numbers(node, row, graph.constants))
-            own = {
-                position: tensors.of(name)
-                for position, name in enumerate(node.inputs)
-                if name in graph.constants and position not in numbers
-            }
-            module = OnnxNode(node=node, row=row, tensors=own, numbers=numbers)
-        elif node.operator in evaluable:
-            held = {place: tensors.of(name) for place, name in enumerate(node.inputs) if name in graph.constants}
-            module = EvaluatedNode(
-                node=node, tensors={place: tensor.detach() for place, tensor in held.items()}, evaluate=evaluate
-            )
-        else:
-            raise UnsupportedLayer(
-                f"node {node.name!r} is a {node.operator}, which Coppice can't compute. Replace it by operators of the "
-                "ONNX standard that compute with tensors.",
-                field=node.name,
-            )
-        modules[_free_name(node.name, modules)] = module
+        numbers = dict(_numbers(node, row, graph.constants)) if row is not None else {}
+        read = (name for position, name in enumerate(node.inputs) if position not in numbers)
+        held = {name: tensors.of(name) for name in (*read, *node.captured) if name in graph.constants}
+        modules[_free_name(node.name, modules)] = OnnxNode(
+            node=node, row=row, tensors=held, numbers=numbers, evaluate=evaluated(node)
+        )
     outputs = {name: tensors.of(name) for name in graph.outputs if name in graph.constants}
     return OnnxNetwork(graph, modules, outputs).eval()
 
@@ -151,4 +133,4 @@ def _free_name(name: str, taken: Collection[str]) -> str:
     return found
 
 
-__all__ = ["AnyNode", "OnnxNetwork", "build"]
+__all__ = ["OnnxNetwork", "build"]

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from coppice.onnx_operators.element_types import DOUBLE, TYPES
+from coppice.onnx_operators.evaluated import Evaluate, NotComputed, enter, evaluated
 from coppice.onnx_operators.graph import GraphNode
 from coppice.onnx_operators.table import ON_NUMBERS, Row
 
@@ -27,34 +28,51 @@ class OnnxNode(nn.Module):
     floating: Tensor
 
     def __init__(
-        self, *, node: GraphNode, row: Row, tensors: Mapping[int, Tensor], numbers: Mapping[int, Numbers]
+        self,
+        *,
+        node: GraphNode,
+        row: Row | None,
+        tensors: Mapping[str, Tensor],
+        numbers: Mapping[int, Numbers],
+        evaluate: Evaluate,
     ) -> None:
+        """Without a row, or where the row gives up, `evaluate` computes; `tensors` are its constants by their names."""
         super().__init__()
         self.layer_name = node.name
         self.class_name = node.operator
         self.row = row
         self.version = node.version
-        self.attributes: dict[str, Any] = copy.deepcopy(dict(node.attributes))
+        self.attributes: dict[str, Any] = copy.deepcopy(dict(node.attributes)) if row is not None else {}
         self.numbers: dict[int, Numbers] = dict(numbers)
         self.given = tuple(bool(name) for name in node.inputs)
         self.wanted = len(node.outputs)
         #: Input position -> name of the tensor that this node holds for it.
         self.held: dict[int, str] = {}
+        self._constants: tuple[str, ...] = ()
         #: What attributes and shape inputs must state for the tensors of the last run, where the tensors decide it.
         self.stated: dict[str | int, Any] = {}
         #: Whether the last run was one of plain numbers, and its result: no layer that a user would look for.
         self.made_numbers = False
         #: A number that must stay what it was with the whole model, though it is computed from sizes.
         self.remembered: Any = None
-        if row.makes_floats:
+        if row is not None and row.makes_floats:
             self.register_buffer("floating", torch.zeros(()), persistent=False)
-        for position, tensor in tensors.items():
-            name = f"input_{position}"
-            self.held[position] = name
+        for value, tensor in tensors.items():
+            places = [place for place, given in enumerate(node.inputs) if given == value and place not in numbers]
+            name = f"input_{places[0]}" if places else f"captured_{len(self._constants)}"
+            self._constants = (*self._constants, name)
+            self.held |= dict.fromkeys(places, name)
             if tensor.is_floating_point():
                 self.register_parameter(name, tensor if isinstance(tensor, nn.Parameter) else nn.Parameter(tensor))
             else:
                 self.register_buffer(name, tensor)
+        known = {*self.held, *self.numbers}
+        #: Names of the values that are given to each run: those of the inputs, then what bodies take by themselves.
+        self.free = (
+            *(name for position, name in enumerate(node.inputs) if name and position not in known),
+            *(name for name in node.captured if name not in tensors),
+        )
+        self._number = enter(self.free, evaluate)
 
     def attribute(self, name: str, default: Any = None) -> Any:
         """An attribute of the node, or what the operator's specification gives for one that is left out."""
@@ -72,9 +90,11 @@ class OnnxNode(nn.Module):
 
     def forward(self, *free: Any) -> Any:
         """Compute the outputs from the inputs that are not constants, in order: one value, or a tuple."""
+        self.made_numbers = False
+        if self.row is None:
+            return self._evaluated(free, f"node {self.layer_name!r} is a {self.class_name}, which has no rule")
         values = self._inputs(free)
         numeric = ON_NUMBERS.get(self.class_name)
-        self.made_numbers = False
         if numeric is not None and not any(isinstance(value, Tensor) for value in values):
             outputs = numeric.call(self, *values)
             if outputs is not NotImplemented:
@@ -85,11 +105,19 @@ class OnnxNode(nn.Module):
             as_numbers(value) if position in self.row.numbers else as_tensor(value, device)
             for position, value in enumerate(values)
         ]
-        outputs = self.row.call(self, *arguments)
+        try:
+            outputs = self.row.call(self, *arguments)
+        except NotComputed as e:
+            return self._evaluated(free, f"node {self.layer_name!r} ({self.class_name}) {e}")
         self.made_numbers = not isinstance(outputs, Tensor | tuple)
         if isinstance(outputs, Tensor) and outputs.requires_grad and not torch.is_grad_enabled():
             return outputs.detach()  # a parameter passed on: torch's own hooks take what comes out for a result
         return outputs
+
+    def _evaluated(self, free: Sequence[Any], reason: str) -> Any:
+        held = [getattr(self, name) for name in self._constants]
+        results = tuple(evaluated([as_tensor(value) for value in free], held, self._number, reason))
+        return results[0] if self.wanted == 1 else results
 
     def _inputs(self, free: Sequence[Any]) -> list[Any]:
         rest = iter(free)

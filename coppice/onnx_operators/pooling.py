@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from coppice.errors import UnsupportedLayer
+from coppice.onnx_operators.evaluated import NotComputed
 from coppice.onnx_operators.node import OnnxNode
 from coppice.onnx_operators.table import operator
 from coppice.onnx_operators.windows import Pads, numbers, padded, pads, symmetric
@@ -24,10 +24,7 @@ def max_pool(node: OnnxNode, x: Tensor) -> Any:
     """The largest value of each window."""
     kernel, stride, dilation, around = _windows(node, x)
     if node.wanted > 1:
-        raise UnsupportedLayer(
-            f"node {node.layer_name!r} (MaxPool) also gives the positions of its maxima, which isn't computed here.",
-            field=node.layer_name,
-        )
+        raise NotComputed("gives the positions of its maxima, too")
     padding: int | list[int] = [before for before, _ in around]
     if not symmetric(around) or any(2 * before > size for (before, _), size in zip(around, kernel, strict=True)):
         x, padding = padded(x, around, -math.inf), 0
@@ -39,7 +36,7 @@ def max_pool(node: OnnxNode, x: Tensor) -> Any:
 def average_pool(node: OnnxNode, x: Tensor) -> Tensor:
     """The mean of each window, over the positions that count."""
     kernel, stride, dilation, around = _windows(node, x)
-    _without_dilations(node, dilation)
+    _without_dilations(dilation)
     mean, ceil = _MEANS[len(kernel)], bool(node.attribute("ceil_mode", 0))
     counts_padding = bool(node.attribute("count_include_pad", 0))
     fits = all(2 * before <= size for (before, _), size in zip(around, kernel, strict=True))
@@ -56,7 +53,7 @@ def average_pool(node: OnnxNode, x: Tensor) -> Tensor:
 def lp_pool(node: OnnxNode, x: Tensor) -> Tensor:
     """The p-norm of each window."""
     kernel, stride, dilation, around = _windows(node, x)
-    _without_dilations(node, dilation)
+    _without_dilations(dilation)
     p = node.attribute("p", 2)
     powers = padded(x.abs() ** p, around)
     return torch.pow(_MEANS[len(kernel)](powers, kernel, stride, 0) * math.prod(kernel), 1 / p)
@@ -81,12 +78,9 @@ def global_norm(node: OnnxNode, x: Tensor) -> Tensor:
     return torch.pow((x.abs() ** p).sum(_spatial(x), keepdim=True), 1 / p)
 
 
-def _without_dilations(node: OnnxNode, dilation: list[int]) -> None:
+def _without_dilations(dilation: list[int]) -> None:
     if any(step != 1 for step in dilation):
-        raise UnsupportedLayer(
-            f"node {node.layer_name!r} ({node.class_name}) has dilations, which isn't computed here.",
-            field=node.layer_name,
-        )
+        raise NotComputed("has dilations")
 
 
 def _spatial(x: Tensor) -> list[int]:
@@ -96,10 +90,7 @@ def _spatial(x: Tensor) -> list[int]:
 def _windows(node: OnnxNode, x: Tensor) -> tuple[list[int], list[int], list[int], Pads]:
     rank = x.dim() - 2
     if rank not in _MEANS:
-        raise UnsupportedLayer(
-            f"node {node.layer_name!r} ({node.class_name}) pools along {rank} axes; torch pools along 1 to 3.",
-            field=node.layer_name,
-        )
+        raise NotComputed(f"pools along {rank} axes")
     kernel = list(node.attribute("kernel_shape"))
     stride, dilation = numbers(node, "strides", rank), numbers(node, "dilations", rank)
     return kernel, stride, dilation, pads(node, x.shape[2:], kernel, stride, dilation)

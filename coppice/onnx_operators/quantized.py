@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from coppice.errors import UnsupportedLayer
+from coppice.onnx_operators.evaluated import NotComputed
 from coppice.onnx_operators.node import OnnxNode
 from coppice.onnx_operators.table import operator
 
@@ -32,10 +32,7 @@ def quantize(node: OnnxNode, x: Tensor, scale: Tensor, zero: Tensor | None = Non
 
 def _along(node: OnnxNode, value: Tensor, x: Tensor) -> Tensor:
     if value.dim() > 1:
-        raise UnsupportedLayer(
-            f"node {node.layer_name!r} ({node.class_name}) has a scale for each block, which isn't computed here.",
-            field=node.layer_name,
-        )
+        raise NotComputed("has a scale for each block")
     if not value.dim() or value.numel() == 1:
         return value.reshape(())
     axis = node.attribute("axis", 1) % x.dim()

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from coppice.errors import UnsupportedLayer
+from coppice.onnx_operators.evaluated import NotComputed
 from coppice.onnx_operators.node import OnnxNode
 from coppice.onnx_operators.table import operator
 from coppice.onnx_operators.windows import text
@@ -37,10 +37,7 @@ def resize(node: OnnxNode, x: Tensor, second: Any = None, third: Any = None, siz
     nearest = text(node.attribute("nearest_mode", "round_prefer_floor"))
     policy = text(node.attribute("keep_aspect_ratio_policy", "stretch"))
     if rule == "tf_crop_and_resize" or node.attribute("antialias", 0) or policy != "stretch":
-        raise UnsupportedLayer(
-            f"node {node.layer_name!r} (Resize) crops, smooths or keeps the aspect ratio, which isn't computed here.",
-            field=node.layer_name,
-        )
+        raise NotComputed("crops, smooths or keeps the aspect ratio")
     return _resized(node, x, list(third) if third else None, sizes or None, axes, rule, nearest)
 
 
@@ -87,7 +84,7 @@ def _coordinates(wanted: int, length: int, scale: float, rule: str) -> Tensor:
         return length / 2 * (1 - adjusted) + (place + 0.5) / scale - 0.5
     if rule == "half_pixel":
         return (place + 0.5) / scale - 0.5
-    raise UnsupportedLayer(f"Resize by the coordinates {rule!r} isn't computed here.")
+    raise NotComputed(f"resizes by the coordinates {rule!r}")
 
 
 _ROUND: dict[str, Callable[[Tensor], Tensor]] = {

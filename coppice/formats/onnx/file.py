@@ -8,9 +8,10 @@ from pathlib import Path, PurePosixPath
 
 import onnx
 from google.protobuf.message import DecodeError
-from onnx import AttributeProto, NodeProto, TensorProto
+from onnx import TensorProto
 
 from coppice.errors import BadUpload, HostileFile, TruncatedFile, UnsupportedLayer
+from coppice.formats.onnx.bodies import bodies, nodes_within
 from coppice.formats.onnx.functions import inlined
 from coppice.formats.sniff import Kind, sniff
 from coppice.formats.zip_guard import Archive, open_zip
@@ -63,10 +64,9 @@ def examined(model: onnx.ModelProto, name: str) -> onnx.ModelProto:
     """The model with its own functions written out; raises where it is not what it should be."""
     _check_versions(model, name)
     model = inlined(model, name, limit=MAX_NODES)
-    if len(model.graph.node) > MAX_NODES:
-        raise HostileFile(f"{name}: {len(model.graph.node):,} nodes; the limit is {MAX_NODES:,}.")
-    for node in model.graph.node:
-        _check_node(node, name)
+    count = sum(1 for _ in nodes_within(model.graph))
+    if count > MAX_NODES:
+        raise HostileFile(f"{name}: {count:,} nodes; the limit is {MAX_NODES:,}.")
     if model.graph.sparse_initializer:
         raise UnsupportedLayer(f"{name}: it has sparse initializers, which Coppice doesn't edit. Store them dense.")
     for tensor in _tensors(model.graph):
@@ -144,22 +144,6 @@ def _check_versions(model: onnx.ModelProto, name: str) -> None:
         )
 
 
-def _check_node(node: NodeProto, name: str) -> None:
-    shown = f"{name}: node {(node.name or node.op_type)[:100]!r}"
-    if node.domain not in STANDARD:
-        raise UnsupportedLayer(
-            f"{shown} is a {node.op_type} of the domain {node.domain[:100]}, which is not of the ONNX standard. Export "
-            "the model without it.",
-            field=node.name[:100] or None,
-        )
-    if any(attribute.type in (AttributeProto.GRAPH, AttributeProto.GRAPHS) for attribute in node.attribute):
-        raise UnsupportedLayer(
-            f"{shown} is a {node.op_type}: control flow inside a graph isn't followed. Export the model without it, "
-            "by fixed sizes or by unrolling.",
-            field=node.name[:100] or None,
-        )
-
-
 def _check_tensor(tensor: TensorProto, name: str) -> None:
     shown = f"{name}: the tensor {tensor.name[:100]!r}"
     if tensor.data_location == TensorProto.EXTERNAL:
@@ -192,6 +176,8 @@ def _tensors(graph: onnx.GraphProto) -> Iterator[TensorProto]:
             if attribute.HasField("t"):
                 yield attribute.t
             yield from attribute.tensors
+        for body in bodies(node):
+            yield from _tensors(body)
 
 
 def _location(tensor: TensorProto) -> str:

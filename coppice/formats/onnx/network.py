@@ -1,4 +1,4 @@
-"""From an ONNX model to a graph that runs in torch: plain data for the interpreter, and ONNX's reference beside it."""
+"""From an ONNX model to a graph that runs in torch: plain data for the interpreter, and ONNX Runtime beside it."""
 
 from __future__ import annotations
 
@@ -6,22 +6,16 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import numpy as np
 import onnx
-from onnx import AttributeProto, NodeProto, TensorProto, helper, numpy_helper
-from onnx.reference import ReferenceEvaluator
-from onnx.reference.ops import load_op
+from onnx import AttributeProto, TensorProto, helper
 
-from coppice.errors import BadUpload, ForwardFailed, UnsupportedLayer
-from coppice.formats.onnx.file import opset
-from coppice.onnx_operators import OPERATORS, Graph, GraphInput, GraphNode, OnnxNetwork, build
-from coppice.onnx_operators.graph import Array
+from coppice.errors import BadUpload, UnsupportedLayer
+from coppice.formats.onnx.bodies import captured
+from coppice.formats.onnx.constants import array_of, tensor_of
+from coppice.formats.onnx.file import STANDARD, opset
+from coppice.formats.onnx.unknown import Alone
+from coppice.onnx_operators import Graph, GraphInput, GraphNode, OnnxNetwork, build
 from coppice.tracing.network import Layer
-
-#: Attributes of a Constant node that hold its value.
-_VALUES = ("value", "value_float", "value_floats", "value_int", "value_ints")
-#: What the reference computes, but otherwise at every call, or not as tensors.
-_NEVER = re.compile(r"Random|Bernoulli|Multinomial|Sequence|Optional|String|TfIdf|LabelEncoder|^(If|Loop|Scan)$")
 
 
 def graph_of(model: onnx.ModelProto) -> Graph:
@@ -32,7 +26,7 @@ def graph_of(model: onnx.ModelProto) -> Graph:
     taken: set[str] = set()
     for place, node in enumerate(model.graph.node):
         if node.op_type == "Constant":
-            constants[node.output[0]] = _constant(node)
+            constants[node.output[0]] = array_of(tensor_of(node))
             continue
         name = node.name or f"{node.op_type}_{place}"
         while name in taken:
@@ -41,11 +35,12 @@ def graph_of(model: onnx.ModelProto) -> Graph:
         nodes.append(
             GraphNode(
                 name=name,
-                operator=node.op_type,
+                operator=node.op_type if node.domain in STANDARD else f"{node.domain}.{node.op_type}",
                 version=version,
                 inputs=tuple(node.input),
                 outputs=tuple(node.output),
                 attributes={attribute.name: _attribute(attribute) for attribute in node.attribute},
+                captured=captured(node),
             )
         )
     return Graph(
@@ -57,10 +52,11 @@ def graph_of(model: onnx.ModelProto) -> Graph:
 
 
 def build_network(model: onnx.ModelProto, graph: Graph) -> OnnxNetwork:
-    """The interpreter's module of a graph; raises UnsupportedLayer for an operator that nothing here computes."""
-    version = opset(model)
-    unknown = {node.operator for node in graph.nodes if node.operator not in OPERATORS}
-    return build(graph, _evaluate, {name for name in unknown if _evaluable(name, version)})
+    """The interpreter's module of a graph; a node that it has no row for is computed by ONNX Runtime."""
+    computing = [node for node in model.graph.node if node.op_type != "Constant"]
+    protos = dict(zip((node.name for node in graph.nodes), computing, strict=True))
+    alone = Alone(model)
+    return build(graph, lambda node: alone.evaluate(protos[node.name], node.name))
 
 
 def layers_of(graph: Graph, module: OnnxNetwork) -> tuple[Layer, ...]:
@@ -82,31 +78,6 @@ def layers_of(graph: Graph, module: OnnxNetwork) -> tuple[Layer, ...]:
         if other and other != better:
             others.append(Layer(name=other, path=path, kind=node.operator))
     return (*others, *shown)
-
-
-def array_of(tensor: TensorProto) -> Array:
-    """The values of a tensor in a type that torch has: bfloat16 in single precision, which holds it exactly."""
-    array = numpy_helper.to_array(tensor)
-    return array.astype(np.float32) if tensor.data_type == TensorProto.BFLOAT16 else np.asarray(array)
-
-
-def value_of(node: NodeProto) -> AttributeProto:
-    """The attribute of a Constant node that holds its value; raises UnsupportedLayer where it is text or sparse."""
-    found: AttributeProto | None = next((one for one in node.attribute if one.name in _VALUES), None)
-    if found is not None:
-        return found
-    raise UnsupportedLayer(
-        f"the constant {node.output[0][:100]!r} is text or sparse, which Coppice can't compute.",
-        field=node.name or None,
-    )
-
-
-def _constant(node: NodeProto) -> Array:
-    attribute = value_of(node)
-    if attribute.name == "value":
-        return array_of(attribute.t)
-    value = helper.get_attribute_value(attribute)
-    return np.asarray(value, dtype=np.int64 if "int" in attribute.name else np.float32)
 
 
 def _attribute(attribute: AttributeProto) -> Any:
@@ -148,39 +119,3 @@ def _owner(graph: Graph, node: GraphNode) -> str | None:
 def _numbered(name: str) -> bool:
     """Whether nobody but an exporter knows the name: Conv_12, node_conv2d_3, onnx::Conv_193."""
     return bool(re.fullmatch(r"(?:node_)?[A-Za-z0-9]+(?:_\d+)?|onnx::.*|n\d+(?:_\d+)?", name))
-
-
-def _evaluable(name: str, version: int) -> bool:
-    if _NEVER.search(name):
-        return False
-    try:
-        load_op("", name, version)
-    except Exception:  # noqa: BLE001  # whatever the reference says of an operator that it doesn't have
-        return False
-    return True
-
-
-def _evaluate(node: GraphNode, arrays: Sequence[Array | None]) -> list[Array]:
-    """The outputs of one node by ONNX's reference implementation."""
-    attributes = {
-        name: numpy_helper.from_array(value) if isinstance(value, np.ndarray) else value
-        for name, value in node.attributes.items()
-    }
-    proto = helper.make_node(node.operator, node.inputs, node.outputs, **attributes)
-    given = {name: array for name, array in zip(node.inputs, arrays, strict=True) if name and array is not None}
-    declared = [
-        helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(array.dtype), array.shape)
-        for name, array in given.items()
-    ]
-    outputs = [name for name in node.outputs if name]
-    graph = helper.make_graph(
-        [proto], "one_node", declared, [helper.make_value_info(name, onnx.TypeProto()) for name in outputs]
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", node.version)])
-    try:
-        results = ReferenceEvaluator(model).run(None, given)
-    except Exception as e:  # the reference is Python code that meets what its authors did not
-        raise ForwardFailed(
-            f"node {node.name!r} ({node.operator}) can't be computed by ONNX's reference: {str(e)[:200]}"
-        ) from e
-    return [np.asarray(result) for result in results]

@@ -12,7 +12,8 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor
 
-from coppice.formats.onnx.network import array_of, value_of
+from coppice.formats.onnx.bodies import captured
+from coppice.formats.onnx.constants import array_of, tensor_of, value_of
 from coppice.onnx_operators import OnnxNetwork
 from coppice.onnx_operators.graph import Array
 from coppice.onnx_operators.node import OnnxNode
@@ -89,7 +90,7 @@ class _Edit:
                 self.uses.setdefault(proto.input[position], []).append(_Use(proto, position, value))
             if isinstance(node, OnnxNode):
                 _set_attributes(proto, node)
-        kept = {entry.name for entry in graph.output}
+        kept = {entry.name for entry in graph.output} | {name for node in graph.node for name in captured(node)}
         names = {name for node in graph.node for name in (*node.input, *node.output)}
         for tensor in list(graph.initializer):
             for fresh in self._rewritten(tensor, names, keep=tensor.name in kept):
@@ -123,7 +124,7 @@ class _Edit:
 
     def _rewrite_constant(self, node: onnx.NodeProto, names: set[str], *, keep: bool) -> None:
         attribute = value_of(node)
-        tensor = attribute.t if attribute.name == "value" else numpy_helper.from_array(_listed(attribute))
+        tensor = tensor_of(node)
         before = tensor.SerializeToString(deterministic=True)
         name, tensor.name = tensor.name, node.output[0]
         fresh = list(self._rewritten(tensor, names, keep=keep))
@@ -170,10 +171,6 @@ def _set_attributes(proto: onnx.NodeProto, node: OnnxNode) -> None:
 
 def _plain(value: Any) -> Any:
     return list(value) if not isinstance(value, int | float | bytes) else value
-
-
-def _listed(attribute: onnx.AttributeProto) -> Array:
-    return np.asarray(helper.get_attribute_value(attribute), dtype=np.int64 if "int" in attribute.name else np.float32)
 
 
 def _tensor(value: Array, like: TensorProto) -> TensorProto:
