@@ -14,17 +14,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from enum import IntFlag
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from coppice.channels.groups import Channels, connected, settle
 from coppice.channels.shares import FIXED, EqualShares, tied
+from coppice.channels.stacks import Stacks
 
 #: One label per position of an axis; FIXED marks a position that no plan removes.
 Labels = NDArray[np.int64]
 #: The labels of a whole tensor, one vector per axis.
 Axes = tuple[Labels, ...]
+
+T = TypeVar("T")
 
 
 class Role(IntFlag):
@@ -51,6 +55,7 @@ class Ledger:
         self._mixes: list[tuple[Labels, str]] = []
         self._outputs: list[tuple[Labels, str]] = []
         self._shares: list[EqualShares] = []
+        self._stacks = Stacks()
         self._used: set[str] = set()
 
     def declare(self, tensor: str, shape: tuple[int, ...]) -> Axes:
@@ -120,8 +125,28 @@ class Ledger:
         """Each of these equally long blocks keeps the same number of positions."""
         self._shares.append(EqualShares(blocks=tuple(blocks), reason=f"as wide as a block that stays ({self.where})"))
 
+    def stack(self, blocks: Labels, *, balanced: bool = True) -> Labels:
+        """Labels for an axis that holds other channels in each block; `blocks` has a row for each.
+
+        Unless `balanced` is false (it is said elsewhere), each block keeps the same number of positions.
+        """
+        own = self.fresh(blocks.shape[1])
+        self._stacks.add(own, blocks)
+        if balanced:
+            self.balance(tuple(blocks))
+        return own
+
+    def flatten(self, labels: Labels) -> None:
+        """Tie what lies beneath stacked labels: the same positions stay in every block."""
+        self._ties += [(np.tile(own, len(blocks)), blocks.ravel()) for own, blocks in self._stacks.beneath(labels)]
+
+    def through(self, labels: Labels) -> Labels:
+        """Labels of stored tensors, as many of which stay as of these."""
+        return self._stacks.through(labels)
+
     def units(self) -> Labels:
         """The unit of every label, by the ties so far."""
+        self._reach_beneath()
         return connected(self._next, self._ties)
 
     def stored(self) -> Iterator[tuple[str, int, Labels]]:
@@ -134,8 +159,35 @@ class Ledger:
         found = [labels for labels, _ in (*self._fixes, *self._outputs)]
         return np.concatenate([np.array([FIXED]), *found])
 
+    def _reach_beneath(self) -> None:
+        """What was noted of stacked labels is noted of those beneath; stacked ones that were tied are flattened."""
+        if not self._stacks:
+            return
+        named = np.zeros(self._next, dtype=bool)
+        for pair in self._ties:
+            for labels in pair:
+                named[labels] = True
+        for one in self._shares:
+            for labels in one.blocks:
+                named[labels] = True
+        self.flatten(np.flatnonzero(named))
+        stacked = self._stacks.table(self._next)
+        self._fixes += self._beneath(self._fixes, stacked)
+        self._outputs += self._beneath(self._outputs, stacked)
+        self._roles += self._beneath(self._roles, stacked)
+        self._mixes += self._beneath(self._mixes, stacked)
+
+    def _beneath(self, notes: Sequence[tuple[Labels, T]], stacked: NDArray[np.bool_]) -> list[tuple[Labels, T]]:
+        return [
+            (blocks.ravel(), said)
+            for labels, said in notes
+            if stacked[labels].any()
+            for _, blocks in self._stacks.beneath(labels)
+        ]
+
     def settle(self) -> Channels:
         """The units and groups that follow from everything noted so far."""
+        self._reach_beneath()
         last_axis = {name: axis for name, axis, *_ in self._slots if name not in self._used}
         unused = [
             (axis, np.arange(first, first + n), last_axis[name])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from coppice.channels import Axes
+from coppice.rules.blocks import multiplying
 from coppice.rules.elementwise import broadcast
 from coppice.tracing.call import Call, Rule
 from coppice.tracing.tracer import refuse
@@ -19,6 +20,7 @@ def product(call: Call, left: Axes, right: Axes) -> Axes:
     return (*batch, left[-2], right[-1])
 
 
+@multiplying("self", "mat2")
 def matrix_product(call: Call) -> Sequence[Axes]:
     """mm, bmm."""
     return [product(call, call.axes("self"), call.axes("mat2"))]
@@ -27,6 +29,7 @@ def matrix_product(call: Call) -> Sequence[Axes]:
 def added_product(left: str, right: str) -> Rule:
     """addmm, baddbmm: the product, plus a term that is broadcast to it."""
 
+    @multiplying(left, right)
     def rule(call: Call) -> Sequence[Axes]:
         axes = product(call, call.axes(left), call.axes(right))
         return [broadcast(call, [axes, call.axes("self")], call.outputs[0].shape)]

@@ -8,9 +8,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from coppice.channels import Axes, Labels
+from coppice.rules.blocks import meeting
 from coppice.tracing.call import Call, Rule, fixed
 
 
+@meeting
 def elementwise(call: Call) -> Sequence[Axes]:
     """Tie what meets; a size-1 axis that is stretched over another stays as it is."""
     axes = broadcast(call, [call.labels(tensor) for tensor in call.tensors()], call.outputs[0].shape)

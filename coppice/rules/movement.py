@@ -7,6 +7,7 @@ really regroup, so that large spatial axes cost nothing.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from itertools import pairwise
@@ -15,7 +16,9 @@ import numpy as np
 import torch
 
 from coppice.channels import FIXED, Axes, Labels
+from coppice.rules.blocks import distinct_blocks, moving, short
 from coppice.tracing.call import Call, Rule, fixed
+from coppice.tracing.tracer import refuse
 
 #: Moves one integer tensor as the operator does; gives its outputs.
 Move = Callable[[torch.Tensor], Sequence[torch.Tensor]]
@@ -27,6 +30,15 @@ Carrier = Callable[[Sequence[int], Sequence[int]], int]
 SMALL_BLOCK = 4
 
 
+def _by_itself(call: Call, labels: Labels, shape: Sequence[int]) -> Sequence[torch.Tensor]:
+    """Labels moved by the operator itself."""
+    name = next(name for name, value in call.arguments.items() if isinstance(value, torch.Tensor))
+    rest = {key: value for key, value in call.arguments.items() if key != name}
+    result = call.op(**{name: torch.from_numpy(labels).expand(tuple(shape))}, **rest)
+    return [result] if isinstance(result, torch.Tensor) else list(result)
+
+
+@moving(_by_itself)
 def moved(call: Call) -> Sequence[Axes]:
     """Any operator with one tensor argument that copies, drops or repeats positions."""
     name = next(name for name, value in call.arguments.items() if isinstance(value, torch.Tensor))
@@ -119,20 +131,72 @@ def followed(carrier: Carrier, literal: Collection[int]) -> Carrier:
     return chosen
 
 
+def _regrouped(call: Call, labels: Labels, shape: Sequence[int]) -> Sequence[torch.Tensor]:
+    """Labels reshaped, of size 1 still on axes that stay and along which nothing changes."""
+    before, after = list[int](), list[int]()
+    for old, new in segments(shape, tuple(call.outputs[0].shape)):
+        stays = all(length == 1 for length in labels.shape[old])
+        before += [1] * (old.stop - old.start) if stays else shape[old]
+        after += [1] * (new.stop - new.start) if stays else call.outputs[0].shape[new]
+    return [torch.from_numpy(labels).expand(before).reshape(after)]
+
+
+@moving(_regrouped)
 def reshaped(call: Call) -> Sequence[Axes]:
     """view, reshape, flatten: run on each run of axes that the shapes regroup."""
     axes, shape = call.axes("self"), tuple(call.outputs[0].shape)
     if 0 in shape:
-        return [fixed(shape)]
+        return _reshaped_empty(call, axes, shape)
+    return [_by_segment(call, axes, shape)]
+
+
+def _reshaped_empty(call: Call, axes: Axes, shape: Sequence[int]) -> Sequence[Axes]:
+    """No box was found, say: as if there had been one. What is merged with the empty axis is gone with it."""
+    solid = [labels if labels.size else fixed([1])[0] for labels in axes]
+    rest = math.prod(length for length in shape if length)
+    merged = math.prod(labels.size for labels in solid) // rest
+    full = [length or (merged if axis == shape.index(0) else 1) for axis, length in enumerate(shape)]
+    if merged * rest != math.prod(labels.size for labels in solid):
+        return refuse(call)
+    result = _by_segment(call, tuple(solid), full)
+    for labels, length in zip(result, shape, strict=True):
+        if not length:
+            call.ledger.fix(labels, "merged with an axis that is empty on the example input")
+    return [tuple(labels[:length] for labels, length in zip(result, shape, strict=True))]
+
+
+def _by_segment(call: Call, axes: Axes, shape: Sequence[int]) -> Axes:
     result: list[Labels] = []
     for before, after in segments(tuple(labels.size for labels in axes), shape):
         part, target = axes[before], shape[after]
         if len(part) == 1 and len(target) == 1:
             result += part
-        else:
-            carrier = followed(around if call.whole_heads else innermost, {axis - after.start for axis in call.literal})
+            continue
+        carrier = followed(around if call.whole_heads else innermost, {axis - after.start for axis in call.literal})
+        if (heads := _heads(part, target, carrier)) is None:
             result += read_back(call, part, partial(_to, target), [target], carrier)[0]
-    return [tuple(result)]
+            continue
+        width, labels, blocks = heads
+        result += fixed(target)
+        result[after.start + width] = call.ledger.stack(blocks)
+        ranked = labels.reshape((1,) * after.start + labels.shape + (1,) * (len(shape) - after.stop))
+        call.keep(call.outputs[0], {after.start + width: ranked})
+    return tuple(result)
+
+
+def _heads(part: Sequence[Labels], target: Sequence[int], carrier: Carrier) -> tuple[int, Labels, Labels] | None:
+    """Where one axis is split into heads of some width: the axis of the width, all labels, and those of each head."""
+    labelled = [axis for axis, labels in enumerate(part) if labels.any()]
+    if len(labelled) != 1 or len(target) == 1:
+        return None
+    (axis,) = labelled
+    spread = torch.from_numpy(part[axis]).reshape([-1 if a == axis else 1 for a in range(len(part))])
+    labels = short(spread.expand([one.size for one in part]).reshape(tuple(target)).numpy())
+    along = [place for place, length in enumerate(labels.shape) if length > 1]
+    if len(along) < 2 or target[along[-1]] <= SMALL_BLOCK or carrier(along, target) != along[-1]:
+        return None
+    blocks = distinct_blocks(labels, along[-1])
+    return None if blocks is None else (along[-1], labels, blocks)
 
 
 def _to(shape: Sequence[int], labels: torch.Tensor) -> Sequence[torch.Tensor]:
@@ -161,6 +225,7 @@ def segments(before: Sequence[int], after: Sequence[int]) -> list[tuple[slice, s
     return [(slice(a, c), slice(b, d)) for (a, b), (c, d) in pairwise(ends)] or [(slice(0, i), slice(0, j))]
 
 
+@moving(_by_itself)
 def expanded(call: Call) -> Sequence[Axes]:
     """expand: a stretched axis holds one value, so its positions are free to follow what they meet."""
     axes, shape = call.axes("self"), call.outputs[0].shape
@@ -186,16 +251,19 @@ def repeated(call: Call) -> Sequence[Axes]:
     return [tuple(result)]
 
 
+@moving(_by_itself)
 def pieces(call: Call) -> Sequence[Axes]:
     """split, chunk: equal pieces stay equally wide; the sizes of unequal ones are the code's."""
-    axes = moved(call)
-    dim = call["dim"] % len(axes[0])
-    pieces = [piece[dim] for piece in axes]
+    axes = call.axes("self")
+    dim = call["dim"] % len(axes)
+    ends = np.cumsum([output.shape[dim] for output in call.outputs])
+    pieces = np.split(axes[dim], ends[:-1])
     if len({piece.size for piece in pieces}) == 1:
         call.ledger.balance(pieces)
-    return axes
+    return [(*axes[:dim], piece, *axes[dim + 1 :]) for piece in pieces]
 
 
+@moving(_by_itself)
 def sliced(call: Call) -> Sequence[Axes]:
     """slice: what is taken passes; where it ends is the code's. Every k-th position: each k of them are one unit."""
     axes = list(call.axes("self"))

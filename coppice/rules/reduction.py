@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from coppice.channels import Axes, Labels
+from coppice.rules.blocks import reducing
 from coppice.tracing.call import Call, Rule, fixed
 
 #: What becomes of the labels of a reduced axis.
@@ -47,6 +48,7 @@ def normed(call: Call, labels: Labels) -> None:
 def reduced(meeting: Meeting) -> Rule:
     """The axes vanish, or stay with size 1."""
 
+    @reducing(_dims)
     def rule(call: Call) -> Sequence[Axes]:
         axes = call.axes("self")
         dims = _dims(call, len(axes))
@@ -62,6 +64,7 @@ def reduced(meeting: Meeting) -> Rule:
 def along(meeting: Meeting) -> Rule:
     """softmax, cumsum, sort: the shape stays, the positions along the axis depend on each other."""
 
+    @reducing(_dims)
     def rule(call: Call) -> Sequence[Axes]:
         axes = call.axes("self")
         for dim in _dims(call, len(axes)):

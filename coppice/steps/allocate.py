@@ -12,6 +12,8 @@ from decimal import Decimal
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import Bounds, LinearConstraint, milp
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
 
 from coppice.channels import Bundle, Channels, Group
 
@@ -76,20 +78,34 @@ class Allocation:
 
 def _program(bundle: Bundle, axes: Ints, lengths: Ints, percent: float) -> Ints:
     """Removed per cell, shape (cells,); all zero where nothing else satisfies the constraints."""
-    count, wanted = bundle.cells.size, percent * bundle.sizes
+    alike = _alike(bundle)
+    merge = np.eye(alike.max() + 1, dtype=np.int64)[alike]  # shape (cells, variables)
+    sizes = np.array([bundle.sizes[alike == number].min() for number in range(merge.shape[1])])
+    count, wanted = sizes.size, percent * sizes
     one = np.eye(count)
-    within = np.concatenate([bundle.occupancy, axes])
+    equations = np.unique(bundle.equations @ merge, axis=0)
+    within = np.concatenate([bundle.occupancy, axes]) @ merge
     room = np.concatenate([bundle.lengths, lengths]) - 1  # something of every block and every axis stays
     found = milp(
-        c=np.concatenate([np.full(count, 1e-3), np.ones(count)]),  # removed, |removed - wanted|
+        c=np.concatenate([1e-3 * merge.sum(0), merge.sum(0)]),  # removed, |removed - wanted|
         integrality=np.concatenate([np.ones(count), np.zeros(count)]),
-        bounds=Bounds(0, np.concatenate([bundle.sizes, np.full(count, np.inf)])),
+        bounds=Bounds(0, np.concatenate([sizes, np.full(count, np.inf)])),
         constraints=[
-            LinearConstraint(np.hstack([bundle.equations, np.zeros_like(bundle.equations)]), 0, 0),
+            LinearConstraint(np.hstack([equations, np.zeros_like(equations)]), 0, 0),
             LinearConstraint(np.hstack([within, np.zeros_like(within)]), -np.inf, room),
             LinearConstraint(np.hstack([one, -one]), -np.inf, wanted),
             LinearConstraint(np.hstack([one, one]), wanted, np.inf),
         ],
         options={"time_limit": SECONDS},
     )
-    return np.zeros(count, dtype=np.int64) if found.x is None else np.rint(found.x[:count]).astype(np.int64)
+    removed = np.zeros(count) if found.x is None else np.rint(found.x[:count])
+    return removed.astype(np.int64)[alike]
+
+
+def _alike(bundle: Bundle) -> Ints:
+    """A number per cell; cells of one number lose the same count, as the heads of an attention do."""
+    two = bundle.equations[(np.count_nonzero(bundle.equations, axis=1) == 2) & (bundle.equations.sum(axis=1) == 0)]
+    ends = np.nonzero(two)[1].reshape(-1, 2)
+    graph = coo_matrix((np.ones(len(ends)), (ends[:, 0], ends[:, 1])), shape=(bundle.cells.size,) * 2)
+    numbers: Ints = connected_components(graph, directed=False)[1].astype(np.int64)
+    return numbers

@@ -84,14 +84,15 @@ class Following(TorchFunctionMode):
         loose = ~held
         for labels in stored.values():
             loose[units[labels]] = False
-        loosely = [bool(loose[units[labels]].all()) for labels in self._vectors]
+        vectors = [self._ledger.through(labels) for labels in self._vectors]
+        loosely = [bool(loose[units[labels]].all()) for labels in vectors]
         equations = [one for one in self._equations.values() if not _is_loose(one, loosely)]
-        shares = Shares(units, held, self._vectors, equations)
+        shares = Shares(units, held, vectors, equations)
         while shares.stays:  # what stays may be what others can't follow
             for labels, reason in shares.stays:
                 self._ledger.fix(labels, reason)
                 held[units[labels]] = True
-            shares = Shares(units, held, self._vectors, equations)
+            shares = Shares(units, held, vectors, equations)
         for a, b, reason in shares.couples:
             self._ledger.couple(a, b, reason)
         for expression, where in self._scales.items():
@@ -100,22 +101,22 @@ class Following(TorchFunctionMode):
         return Integers(
             holders=tuple(holder for _, holder in self._holders.values()),
             places=tuple(self._places),
-            vectors=tuple(self._vectors),
+            vectors=tuple(vectors),
             equations=tuple(one for one in equations if one.hard_coded is None),
             bindings=tuple(shares.bindings),
-            suspects=tuple(found for one in equations for found in self._suspects(one, units)),
+            suspects=tuple(found for one in equations for found in self._suspects(one, vectors, units)),
             units=units,
             stored=stored,
         )
 
-    def _suspects(self, equation: Equation, units: Labels) -> Iterator[Suspect]:
+    def _suspects(self, equation: Equation, vectors: Sequence[Labels], units: Labels) -> Iterator[Suspect]:
         if equation.hard_coded is None:
             return
         verb = "counted by" if equation.size else "compared with"
         for leaf in (*leaves(equation.left), *leaves(equation.right)):
             if isinstance(leaf, Length) and leaf.vector != NONE:
                 reason = f"{verb} a hard-coded {equation.hard_coded}: {equation.site}"
-                yield Suspect(units=np.unique(units[self._vectors[leaf.vector]]), reason=reason)
+                yield Suspect(units=np.unique(units[vectors[leaf.vector]]), reason=reason)
 
     # What the numbers tell.
 

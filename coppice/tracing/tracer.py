@@ -21,7 +21,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 from coppice.channels import Axes, Channels, Labels, Ledger
 from coppice.errors import ForwardFailed
-from coppice.tracing.call import Call, Rule, bind, fixed
+from coppice.tracing.call import Blocks, Call, Rule, bind, fixed
 from coppice.tracing.following import Following
 from coppice.tracing.integers import Integers
 from coppice.tracing.leftovers import no_leftovers
@@ -48,6 +48,7 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leave
         self.numbers = Following(ledger, self.known, self.path)
         self._rule_of, self._whole_heads = rule_of, whole_heads
         self._axes: MutableMapping[torch.Tensor, Axes] = WeakTensorKeyDictionary()
+        self._blocks: MutableMapping[torch.Tensor, Blocks] = WeakTensorKeyDictionary()
         self._names: MutableMapping[torch.Tensor, str] = WeakTensorKeyDictionary()
         self._when_read: MutableMapping[torch.Tensor, list[tuple[Labels, str]]] = WeakTensorKeyDictionary()
         for name, tensor in tensors.items():
@@ -78,6 +79,11 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leave
         result = func(*args, **(kwargs or {}))
         outputs = [leaf for leaf in tree_leaves(result) if isinstance(leaf, torch.Tensor)]
         self.ledger.where = site(func._schema.name, self.path[-1] if self.path else "")
+        kept: dict[int, Blocks] = {}
+
+        def keep(output: torch.Tensor, blocks: Blocks) -> None:
+            kept[id(output)] = {**kept.get(id(output), {}), **blocks}
+
         call = Call(
             op=func,
             arguments=bind(func, args, kwargs or {}),
@@ -85,12 +91,30 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leave
             ledger=self.ledger,
             labels=self.labels,
             when_read=self.when_read,
+            blocks=self.blocks,
+            keep=keep,
             literal=self.numbers.literal,
             whole_heads=self._whole_heads,
         )
+        stacked = bool(self._blocks) and any(self.blocks(tensor) for tensor in call.tensors())
         for output, axes in zip(outputs, _labelled(call, self._rule_of(func) or refuse), strict=True):
             self._axes[output] = axes
+            if stacked or id(output) in kept:
+                self._keep(output, axes, kept.get(id(output), {}))
         return result
+
+    def blocks(self, tensor: torch.Tensor) -> Blocks:
+        """The axes of a tensor that hold other channels in each block."""
+        return self._blocks.get(tensor, {})
+
+    def _keep(self, output: torch.Tensor, axes: Axes, blocks: Blocks) -> None:
+        """Note the stacked axes of an output; blocks that the rule has lost sight of keep the same positions."""
+        self._blocks.pop(output, None)
+        if blocks:
+            self._blocks[output] = blocks
+        for axis, labels in enumerate(axes):
+            if axis not in blocks and labels.any():
+                self.ledger.flatten(labels)
 
 
 def refuse(call: Call) -> Sequence[Axes]:
