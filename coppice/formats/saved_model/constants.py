@@ -46,6 +46,23 @@ def _depthwise(sizes: LayerSizes, _: int) -> list[Numbers]:
     return [sizes.arrays["depthwise_kernel"]] if "depthwise_kernel" in sizes.arrays else []
 
 
+def _step(sizes: LayerSizes, _: int) -> list[Numbers]:
+    """Of a recurrent layer: what a step takes, its mask, and what it gives; samples and times may be open."""
+    units = sizes.arrays["recurrent_kernel"][-2]
+    widths = [call.inputs[0][-1] for call in sizes.calls] + [units]
+    return [(samples, width) for width in widths for samples in (-1, 1, sizes.calls[0].inputs[0][0])]
+
+
+def _state(sizes: LayerSizes, _: int) -> list[Numbers]:
+    return [(sizes.arrays["recurrent_kernel"][-2],)]
+
+
+def _steps_as_samples(sizes: LayerSizes, _: int) -> list[Numbers]:
+    """TimeDistributed: what the layer inside takes, and what it gave, as steps again."""
+    taken = [(-1, *call.inputs[0][2:]) for call in sizes.calls]
+    return taken + [(-1, *call.outputs[0][1:]) for call in sizes.calls]
+
+
 #: class -> (name below the layer's scope, values). A group `index` in the name is handed on. A layer that is called
 #: again repeats its nodes under the same scope with a number appended to the first part of the name.
 STATED: dict[str, tuple[tuple[re.Pattern[str], Values], ...]] = {
@@ -58,13 +75,30 @@ STATED: dict[str, tuple[tuple[re.Pattern[str], Values], ...]] = {
     "Dense": ((re.compile(r"Tensordot(_\d+)?/Const_2"), _units),),
     "DepthwiseConv2D": ((re.compile(r"depthwise(_\d+)?/Shape"), _depthwise),),
     "SeparableConv2D": ((re.compile(r"separable_conv2d(_\d+)?/Shape"), _depthwise),),
+    **dict.fromkeys(
+        ("LSTM", "GRU", "SimpleRNN"),
+        (
+            (re.compile(r"zeros(_\d+)?/(packed/1|mul/y)"), _state),
+            (re.compile(r"TensorArray\w*(/TensorList\w+)?/element_shape"), _step),
+            (re.compile(r"Tile(_\d+)?/multiples"), _step),
+        ),
+    ),
+    "TimeDistributed": (
+        (re.compile(r"Reshape(_\d+)?/shape"), _steps_as_samples),
+        (re.compile(r"Reshape(_\d+)?/shape/(?P<index>\d+)"), _output_axis),
+    ),
 }
 
-#: class -> names of constants that hold axes or times: tensordot joins them by the operators that also join sizes.
+#: Prefixes of names inside a loop or a branch of a layer.
+_BRANCHES = re.compile(r"((cond|while)/)+")
+
+#: class -> names of constants that hold axes, times or limits: tensordot joins them by the operators that also join
+#: sizes.
 AXES: dict[str, re.Pattern[str]] = {
     "Dense": re.compile(r"Tensordot(_\d+)?/(axes|free|Const|Const_1|concat(_1)?/axis|GatherV2(_1)?/axis)"),
     "DepthwiseConv2D": re.compile(r"depthwise(_\d+)?/dilation_rate"),
-    "RepeatVector": re.compile(r"stack(_\d+)?"),
+    "RepeatVector": re.compile(r"stack(_\d+)?|Tile(_\d+)?/multiples"),
+    **dict.fromkeys(("LSTM", "GRU", "SimpleRNN"), re.compile(r"zeros(_\d+)?/Less/y")),
     "SeparableConv2D": re.compile(r"separable_conv2d(_\d+)?/dilation_rate"),
 }
 
@@ -78,7 +112,6 @@ NEUTRAL_INPUTS = frozenset(
         *((operator, number) for operator in ("Mul", "AddV2", "Sub", "FloorDiv") for number in (0, 1)),
         *((operator, number) for operator in ("SpaceToBatchND", "BatchToSpaceND") for number in (1, 2)),
         *(("StridedSlice", number) for number in (1, 2, 3)),
-        ("Tile", 1),
         ("GatherV2", 2),
         ("ConcatV2", -1),
         ("Split", 0),
@@ -88,16 +121,17 @@ NEUTRAL_INPUTS = frozenset(
 #: Operators without an attribute that counts channels; what is not here is not edited around.
 KNOWN_OPERATORS = frozenset(
     """
-    Abs Add AddN AddV2 ArgMax AssignAddVariableOp AssignSubVariableOp AssignVariableOp AvgPool AvgPool3D BatchMatMulV2
-    BatchToSpaceND BiasAdd Cast ConcatV2 Const Conv2D Conv2DBackpropInput Conv3D Conv3DBackpropInputV2
-    DepthwiseConv2dNative DivNoNan Einsum Elu Equal Erf Erfc Exp ExpandDims Fill FusedBatchNormV3 GatherV2 Greater
-    GreaterEqual Identity IdentityN L2Loss LeakyRelu Less LessEqual Log Log1p LogSoftmax LogicalAnd LogicalNot
-    LogicalOr MatMul Max MaxPool MaxPool3D Maximum Mean Min Minimum MirrorPad Mul Neg NoOp NotEqual Pack Pad PadV2
-    PartitionedCall Placeholder Pow Prod RandomStandardNormal RandomUniform Range Rank ReadVariableOp RealDiv
-    Reciprocal Relu Relu6 Reshape ResizeBilinear ResizeNearestNeighbor ResourceGather Round Rsqrt Select SelectV2 Selu
-    Shape Sigmoid Sign Softmax Softplus Softsign SpaceToBatchND Split Sqrt Square SquaredDifference Squeeze
-    StatefulPartitionedCall StatelessRandomGetKeyCounter StatelessRandomUniformV2 StopGradient StridedSlice Sub Sum
-    Tanh Tile Transpose
+    Abs Add AddN AddV2 All Any ArgMax AssignAddVariableOp AssignSubVariableOp AssignVariableOp AvgPool AvgPool3D
+    BatchMatMulV2 BatchToSpaceND BiasAdd Cast ConcatV2 Const Conv2D Conv2DBackpropInput Conv3D Conv3DBackpropInputV2
+    CudnnRNN CudnnRNNV3 DepthwiseConv2dNative DivNoNan Einsum Elu Equal Erf Erfc Exp ExpandDims Fill FusedBatchNormV3
+    GatherV2 Greater GreaterEqual Identity IdentityN If L2Loss LeakyRelu Less LessEqual Log Log1p LogicalAnd LogicalNot
+    LogicalOr LogSoftmax MatMul Max Maximum MaxPool MaxPool3D Mean Min Minimum MirrorPad Mul Neg NoOp NotEqual Pack Pad
+    PadV2 PartitionedCall Placeholder Pow Prod RandomStandardNormal RandomUniform Range Rank ReadVariableOp RealDiv
+    Reciprocal Relu Relu6 Reshape ResizeBilinear ResizeNearestNeighbor ResourceGather ReverseSequence ReverseV2 Round
+    Rsqrt Select SelectV2 Selu Shape Sigmoid Sign Softmax Softplus Softsign SpaceToBatchND Split Sqrt Square
+    SquaredDifference Squeeze StatefulPartitionedCall StatelessIf StatelessRandomGetKeyCounter StatelessRandomUniformV2
+    StatelessWhile StopGradient StridedSlice Sub Sum Tanh TensorListFromTensor TensorListGetItem TensorListReserve
+    TensorListSetItem TensorListStack Tile Transpose Unpack While ZerosLike
     """.split()  # noqa: SIM905  # as a list it would be a hundred lines
 )
 
@@ -105,7 +139,7 @@ KNOWN_OPERATORS = frozenset(
 def new_value(was: LayerSizes, now: LayerSizes, name: str, value: Numbers) -> Numbers | None:
     """What a stated size becomes; None where the name states none. Raises CantEdit where the old value is strange."""
     for pattern, values in STATED.get(was.kind, ()):
-        found = pattern.fullmatch(name)
+        found = pattern.fullmatch(_BRANCHES.sub("", name, count=1))
         if found is None:
             continue
         index = int(found.groupdict().get("index") or 0)
@@ -115,6 +149,31 @@ def new_value(was: LayerSizes, now: LayerSizes, name: str, value: Numbers) -> Nu
             raise CantEdit(f"the constant {name} of a {was.kind} is {value}, not {old}")
         return answers.pop()
     return None
+
+
+#: class -> (name, array): zeros in the shape of an array of the layer.
+_ZEROS = {"LSTM": (re.compile(r"zeros_like(_\d+)?"), "bias")}
+#: class -> (name, array, axis): one divided by the root of a width.
+_SCALES = {"MultiHeadAttention": (re.compile(r"Mul(_\d+)?/y"), "query_kernel", -1)}
+
+
+def new_shape(was: LayerSizes, now: LayerSizes, name: str, shape: Numbers) -> Numbers | None:
+    """What the shape of constant zeros becomes; None where nothing is known of them."""
+    pattern, array = _ZEROS.get(was.kind, (None, ""))
+    if pattern is None or not pattern.fullmatch(_BRANCHES.sub("", name, count=1)) or was.arrays.get(array) != shape:
+        return None
+    return now.arrays[array]
+
+
+def new_scale(was: LayerSizes, now: LayerSizes, name: str, scale: float) -> float:
+    """What a number that depends on a width becomes; most depend on none and stay."""
+    pattern, array, axis = _SCALES.get(was.kind, (None, "", 0))
+    if pattern is None or not pattern.fullmatch(name):
+        return scale
+    old, new = (1 / math.sqrt(sizes.arrays[array][axis]) for sizes in (was, now))
+    if not math.isclose(scale, old, rel_tol=1e-5):
+        raise CantEdit(f"the constant {name} of a {was.kind} is {scale:g}, not {old:g}")
+    return new
 
 
 def may_count_channels(value: Numbers) -> bool:

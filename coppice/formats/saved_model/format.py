@@ -10,25 +10,25 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
 from coppice.errors import TruncatedFile, UnsupportedLayer
-from coppice.formats.keras.file import Array, KerasFile, LayerPath, StoredArray, StoredLayer
-from coppice.formats.keras.network import open_model
+from coppice.formats.keras.file import Array, KerasFile, StoredArray, StoredLayer
 from coppice.formats.saved_model import graph as saved_model_graph
 from coppice.formats.saved_model.bundle import set_shape
 from coppice.formats.saved_model.constants import CantEdit
 from coppice.formats.saved_model.metadata import edited_record
-from coppice.formats.saved_model.objects import METADATA, MODEL, ROOT, SavedLayer, SavedObjects, read_objects
+from coppice.formats.saved_model.objects import METADATA, MODEL, ROOT, SavedObjects, read_objects
+from coppice.formats.saved_model.owners import Owners
 from coppice.formats.saved_model.protos import Message
 from coppice.formats.saved_model.protos import write as to_bytes
-from coppice.formats.saved_model.sizes import Call, LayerSizes, Resized, Shape
+from coppice.formats.saved_model.resized import resized
+from coppice.formats.saved_model.sizes import Shape, Sizes
 from coppice.formats.zip_guard import Archive, open_zip
-from coppice.keras_layers import Dialect, KerasNetwork
-from coppice.keras_layers.configuration import Entry, is_model, named_entries, plain
-from coppice.keras_layers.resizing import watched
+from coppice.keras_layers import Dialect
+from coppice.keras_layers.configuration import Entry, is_model
 
 FINGERPRINT = "fingerprint.pb"  # a hash of saved_model.pb, from TensorFlow 2.11 on; loaders do without
 
@@ -77,7 +77,7 @@ def keras_file(saved: SavedObjects) -> KerasFile:
             ),
         )
         for layer in saved.layers
-        if layer.variables and not layer.is_model
+        if layer.lists_variables
     )
     dialect = Dialect(keras_version=str(record.get("keras_version", "2")), backend=str(record.get("backend")))
     return KerasFile(config=config, layers=layers, dialect=dialect)
@@ -86,17 +86,18 @@ def keras_file(saved: SavedObjects) -> KerasFile:
 def edited_files(saved: SavedObjects, edited: KerasFile) -> tuple[dict[str, bytes], tuple[str, ...]]:
     """The folder's files that differ once it holds the edited model, and notes; raises CantEdit."""
     original = keras_file(saved)
-    sizes = _sizes(original, edited)
+    sizes = resized(saved, original, edited)
     model = _copy(saved.model)
     keras = None if saved.keras is None else _copy(saved.keras)
     graph = model.meta_graphs[0]
-    _edit_records(saved, graph.object_graph_def.nodes, keras, original, edited, sizes)
+    root = (dict(original.config), dict(edited.config))
+    _edit_records(saved, graph.object_graph_def.nodes, keras, root, sizes)
     arrays = edited_arrays(saved, edited)
     slots = dict(_reset_slots(saved, arrays))
     changed = {**arrays, **slots}
     _edit_variables(saved, graph, changed)
-    owners = saved_model_graph.Owners(sizes, str(saved.root.metadata["name"]))
-    saved_model_graph.edit_functions(graph.graph_def, owners)
+    owners = Owners(sizes, str(saved.root.metadata["name"]), graph.graph_def.library)
+    saved_model_graph.edit_functions(graph.graph_def, owners, set(graph.object_graph_def.concrete_functions))
     saved_model_graph.edit_specs(graph.object_graph_def.concrete_functions, owners)
     by_key = {saved.keys[node]: array for node, array in changed.items()}
     files = {MODEL: to_bytes(model), **saved.bundle.rewrite(by_key)}
@@ -118,80 +119,22 @@ def _copy(message: Message) -> Message:
     return copied
 
 
-def _sizes(original: KerasFile, edited: KerasFile) -> dict[LayerPath, Resized]:
-    was, now = _layer_sizes(original), _layer_sizes(edited)
-    return {path: Resized(was=was[path], now=now[path]) for path in was}
-
-
-def _layer_sizes(file: KerasFile) -> dict[LayerPath, LayerSizes]:
-    """What every layer and nested model takes, gives and holds, seen in one run of the interpreter."""
-    network = open_model(file).network
-    root = cast(KerasNetwork, network.module)
-    seen = watched(root, network.inputs)
-    sizes = {}
-    for path, module in _modules(root, ()):
-        target = plain(module.entry["config"].get("target_shape")) if not is_model(module.entry) else None
-        sizes[path] = LayerSizes(
-            kind=module.class_name,
-            calls=tuple(Call(inputs=taken, outputs=given) for taken, given in seen.calls.get(module, [])),
-            arrays={
-                name: tuple(tensor.shape) for name, tensor in [*module.named_parameters(), *module.named_buffers()]
-            },
-            target=tuple(target or ()),
-        )
-    return sizes
-
-
-def _modules(network: KerasNetwork, path: LayerPath) -> Iterator[tuple[LayerPath, Any]]:
-    for name in network.submodule_names:
-        module = network.layer(name)
-        yield (*path, name), module
-        if isinstance(module, KerasNetwork):
-            yield from _modules(module, (*path, name))
-
-
 def _edit_records(
-    saved: SavedObjects,
-    nodes: Any,
-    keras: Message | None,
-    original: KerasFile,
-    edited: KerasFile,
-    sizes: Mapping[LayerPath, Resized],
+    saved: SavedObjects, nodes: Any, keras: Message | None, root: tuple[Entry, Entry], sizes: Sizes
 ) -> None:
     """Put every layer's edited record back where its version of Keras keeps it."""
-    was, now = dict(_entries(dict(original.config), ())), dict(_entries(dict(edited.config), ()))
     holders = {number: nodes[number].user_object for number in range(len(nodes))}
     if keras is not None:
         holders = {one.node_id: one for one in keras.nodes}
-    for layer in (saved.root, *saved.layers):
-        if layer.path not in was:
-            raise CantEdit(f"the layer {'/'.join(layer.path)} is not in the model's configuration")
-        inputs = _inputs(layer, was[layer.path], now[layer.path], sizes)
-        record = edited_record(layer.metadata, was[layer.path], now[layer.path], inputs)
-        holders[layer.node].metadata = json.dumps(record)
+    holders[ROOT].metadata = json.dumps(edited_record(saved.root.metadata, *root, ()))
+    for layer in saved.layers:
+        was, now = sizes[layer.path].was, sizes[layer.path].now
+        inputs = list(zip(was.calls[0].inputs, now.calls[0].inputs, strict=True)) if was.calls else []
+        holders[layer.node].metadata = json.dumps(edited_record(layer.metadata, was.entry, now.entry, inputs))
     told = {layer.node for layer in saved.layers} | {ROOT}
     for number, holder in holders.items():
         if number not in told and "_layer" in holder.identifier and holder.metadata:
-            raise CantEdit("a layer stands inside another that is no model")
-
-
-def _entries(entry: Entry, path: LayerPath) -> Iterator[tuple[LayerPath, Entry]]:
-    """The model's entry at the empty path, and every entry below it."""
-    yield path, entry
-    if is_model(entry):
-        for name, inner in named_entries(entry):
-            yield from _entries(inner, (*path, name))
-
-
-def _inputs(layer: SavedLayer, was: Entry, now: Entry, sizes: Mapping[LayerPath, Resized]) -> list[tuple[Shape, Shape]]:
-    if layer.path in sizes:
-        old, new = sizes[layer.path].was.calls, sizes[layer.path].now.calls
-        return list(zip(old[0].inputs, new[0].inputs, strict=True)) if old else []
-    # An InputLayer computes nothing and is no module; the model around it was told its sizes.
-    stated = [plain(entry["config"].get("batch_input_shape")) for entry in (was, now)]
-    if all(isinstance(shape, list) for shape in stated):
-        return [(tuple(size or 0 for size in stated[0]), tuple(size or 0 for size in stated[1]))]
-    return []
+            raise CantEdit(f"the layer {json.loads(holder.metadata).get('name')} is held by no layer of the model")
 
 
 def edited_arrays(saved: SavedObjects, edited: KerasFile) -> dict[int, Array]:
@@ -200,7 +143,7 @@ def edited_arrays(saved: SavedObjects, edited: KerasFile) -> dict[int, Array]:
     return {
         variable.node: array.value
         for layer in saved.layers
-        if not layer.is_model and layer.variables
+        if layer.lists_variables
         for variable, array in zip(layer.variables, stored[layer.path], strict=True)
     }
 

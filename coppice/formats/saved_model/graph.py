@@ -10,12 +10,10 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from coppice.formats.keras.file import LayerPath
 from coppice.formats.saved_model.bundle import DTYPES, set_shape
 from coppice.formats.saved_model.constants import (
     KNOWN_OPERATORS,
@@ -23,74 +21,25 @@ from coppice.formats.saved_model.constants import (
     CantEdit,
     is_axes,
     may_count_channels,
+    new_scale,
+    new_shape,
     new_value,
 )
+from coppice.formats.saved_model.owners import BRANCHING, Owner, Owners, called_functions, drop_unused
 from coppice.formats.saved_model.protos import Message
-from coppice.formats.saved_model.sizes import Resized, Shape, Sizes
+from coppice.formats.saved_model.sizes import Shape
 
 #: Hints that every node may carry and that are inferred again at load.
 OUTPUT_SHAPES = "_output_shapes"
 INPUT_SHAPES = "_input_shapes"
 
-_LAYER_CALL = re.compile(r"__inference_(?P<layer>.+)_layer_call_(fn|and_return_conditional_losses)_\d+")
-_WHOLE_MODEL = re.compile(r"__inference_(_wrapped_model|signature_wrapper\w*)_\d+")
 _CHECKPOINT = re.compile(r"__inference__traced_(save|restore)_\d+")
 _WHOLE_NUMBERS = {number for number, kind in DTYPES.items() if np.dtype(kind).kind in "iu"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Owner:
-    """The layer that a node belongs to, and the node's name below the layer's scope."""
-
-    layer: Resized
-    name: str
-
-
-class Owners:
-    """Which layer a node of a function was traced in, told by names, as TensorFlow makes them from Keras' scopes."""
-
-    def __init__(self, sizes: Sizes, root_name: str) -> None:
-        self._sizes = sizes
-        self._root_name = root_name
-        self._by_name: dict[str, list[LayerPath]] = defaultdict(list)
-        self._by_name[root_name].append(())
-        for path in sizes:
-            self._by_name[path[-1]].append(path)
-
-    def is_whole_model(self, function: str) -> bool:
-        """Whether the function takes the model's own inputs, whose sizes no cut changes."""
-        return _WHOLE_MODEL.fullmatch(function) is not None or self.layers_called(function) == [()]
-
-    def layers_called(self, function: str) -> list[LayerPath]:
-        """The layers, by path, that a function may be the call of; `()` is the model itself."""
-        if _WHOLE_MODEL.fullmatch(function):
-            return [()]
-        found = _LAYER_CALL.fullmatch(function)
-        return self._by_name.get(found["layer"], []) if found else []
-
-    def of(self, function: str, node: str) -> Owner | None:
-        """The owner of a node; None where names leave more than one choice or none."""
-        called = self.layers_called(function)
-        if len(called) != 1:
-            return None
-        (context,) = called
-        inner = [path for path in self._sizes if path[: len(context)] == context and len(path) > len(context)]
-        if context and not inner:
-            return Owner(layer=self._sizes[context], name=node)
-        found = {}
-        for path in inner:
-            scope = "/".join(path[len(context) :])
-            for mark in (f"{scope}/", f"{self._root_name}/{scope}/"):
-                if node.startswith(mark):
-                    found[mark] = path
-        if not found:
-            return None
-        mark = max(found, key=len)
-        return Owner(layer=self._sizes[found[mark]], name=node.removeprefix(mark))
-
-
-def edit_functions(graph: Message, owners: Owners) -> None:
+def edit_functions(graph: Message, owners: Owners, used: set[str]) -> None:
     """Bring every traced function into agreement; raises CantEdit."""
+    drop_unused(graph.library, used | _used_by(graph))
     for function in graph.library.function:
         name = function.signature.name
         for node in function.node_def:
@@ -101,6 +50,13 @@ def edit_functions(graph: Message, owners: Owners) -> None:
             _edit_nodes(function, owners)
     for node in graph.node:
         node.attr.pop(OUTPUT_SHAPES, None)
+
+
+def _used_by(graph: Message) -> set[str]:
+    """Functions that the graph itself calls, and gradients that it registers."""
+    called = {name for node in graph.node for name in called_functions(node)}
+    registered = {entry.gradient_func for entry in (*graph.library.gradient, *graph.library.registered_gradients)}
+    return called | registered
 
 
 def _open_shapes(function: Message) -> None:
@@ -129,6 +85,9 @@ def _edit_nodes(function: Message, owners: Owners) -> None:
         where = f"{node.op} {node.name} in {name}"
         if node.op not in KNOWN_OPERATORS:
             raise CantEdit(f"the operator {where} is not known")
+        if node.op in BRANCHING:
+            for shape in node.attr["output_shapes"].list.shape:
+                open_sizes(shape)
         if any(_states_sizes(attribute) for attribute in node.attr.values()):
             raise CantEdit(f"{where} states a shape")
         if node.op == "Const":
@@ -154,19 +113,30 @@ def _edit_constant(node: Message, owner: Owner | None, consumers: list[tuple[str
     tensor = node.attr["value"].tensor
     sizes = tuple(dimension.size for dimension in tensor.tensor_shape.dim)
     if tensor.dtype not in _WHOLE_NUMBERS:
-        if any(size > 1 for size in sizes):
-            raise CantEdit(f"{where} holds {sizes} values that may belong to channels")
+        _edit_floating(tensor, sizes, owner, where)
         return
     value = _numbers(tensor, sizes)
+    if not may_count_channels(value):
+        return
     new = None if owner is None else new_value(owner.layer.was, owner.layer.now, owner.name, value)
     if new is not None:
         _set_numbers(tensor, new)
-    elif (
-        may_count_channels(value)
-        and not (owner is not None and is_axes(owner.layer.was.kind, owner.name))
-        and not all(_is_neutral(*consumer) for consumer in consumers)
+    elif not (owner is not None and is_axes(owner.layer.was.kind, owner.name)) and not all(
+        _is_neutral(*consumer) for consumer in consumers
     ):
         raise CantEdit(f"{where} is {value}, which may be a number of channels")
+
+
+def _edit_floating(tensor: Message, sizes: Shape, owner: Owner | None, where: str) -> None:
+    """One number that depends on a width, or one that fills an array; other arrays may belong to channels."""
+    if any(size > 1 for size in sizes):
+        shape = None if owner is None else new_shape(owner.layer.was, owner.layer.now, owner.name, sizes)
+        if shape is None or tensor.tensor_content.strip(b"\0"):
+            raise CantEdit(f"{where} holds {sizes} values that may belong to channels")
+        set_shape(tensor.tensor_shape, shape)
+        tensor.ClearField("tensor_content")  # zeros, which an empty tensor means, too
+    elif not sizes and owner is not None and len(tensor.float_val) == 1:
+        tensor.float_val[0] = new_scale(owner.layer.was, owner.layer.now, owner.name, tensor.float_val[0])
 
 
 def _is_neutral(operator: str, number: int, count: int) -> bool:

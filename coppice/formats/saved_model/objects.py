@@ -21,6 +21,7 @@ METADATA = "keras_metadata.pb"
 OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"  # the bundle's key of the checkpoint's own object graph
 VALUE = "VARIABLE_VALUE"  # the name of a variable's attribute that is its value
 ROOT = 0
+_METRIC = "_tf_keras_metric"
 
 JsonObject = dict[str, Any]
 
@@ -43,6 +44,13 @@ class SavedLayer:
     metadata: JsonObject
     variables: tuple[Variable, ...]
     is_model: bool
+    edge: str = ""  # by which a layer that is no model holds it: `cell`, `forward_layer`
+    within: bool = False  # inside a layer that is no model, which lists its variables among its own
+
+    @property
+    def lists_variables(self) -> bool:
+        """Whether variables are found here, and not at a layer around it or inside it."""
+        return bool(self.variables) and not self.is_model and not self.within
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +93,7 @@ def read_objects(name: str, names: frozenset[str], member: Callable[[str], bytes
         )
     bundle = read_bundle(name, member)
     keys = _bundle_keys(nodes, bundle, name)
-    root, *layers = _layers(nodes, records, keys, ROOT, (), name)
+    root, *layers = _Tree(nodes, records, keys, name).layers(ROOT, ())
     return SavedObjects(name=name, model=model, keras=keras, bundle=bundle, root=root, layers=tuple(layers), keys=keys)
 
 
@@ -110,25 +118,46 @@ def _records(nodes: Any, keras: Message | None, name: str) -> dict[int, tuple[st
         raise TruncatedFile(f"{name}: Keras' metadata is not JSON ({e}). Save and zip the model again.") from e
 
 
-def _layers(
-    nodes: Any,
-    records: Mapping[int, tuple[str, JsonObject]],
-    keys: Mapping[int, str],
-    number: int,
-    path: LayerPath,
-    name: str,
-) -> Iterator[SavedLayer]:
-    """The model at this node, then its layers in order, then theirs."""
-    _, metadata = records[number]
-    edges = children(nodes[number])
-    # `layer-3` numbers all layers, `layer_with_weights-1` some of the same nodes again.
-    inner = [edges[f"layer-{position}"] for position in range(len(edges)) if f"layer-{position}" in edges]
-    variables = tuple(Variable(node=one, name=nodes[one].variable.name, key=keys[one]) for one in _own(nodes, edges))
-    yield SavedLayer(path=path, node=number, metadata=metadata, variables=variables, is_model=bool(inner))
-    for one in inner:
-        if one not in records:
-            raise UnsupportedLayer(f"{name}: a layer of the model has no Keras metadata; it can't be built again.")
-        yield from _layers(nodes, records, keys, one, (*path, str(records[one][1]["name"])), name)
+@dataclass(frozen=True, slots=True)
+class _Tree:
+    """The objects that are Keras layers."""
+
+    nodes: Any
+    records: Mapping[int, tuple[str, JsonObject]]
+    keys: Mapping[int, str]
+    name: str
+
+    def layers(self, number: int, path: LayerPath, edge: str = "", *, within: bool = False) -> Iterator[SavedLayer]:
+        """The layer or model at this node, then what it holds in order, then what those hold."""
+        edges = children(self.nodes[number])
+        # `layer-3` numbers all layers, `layer_with_weights-1` some of the same nodes again.
+        inner = [edges[f"layer-{position}"] for position in range(len(edges)) if f"layer-{position}" in edges]
+        owned = _own(self.nodes, edges)
+        yield SavedLayer(
+            path=path,
+            node=number,
+            metadata=self.records[number][1],
+            variables=tuple(Variable(node=one, name=self._variable(one), key=self.keys[one]) for one in owned),
+            is_model=bool(inner),
+            edge=edge,
+            within=within,
+        )
+        for one in inner:
+            if one not in self.records:
+                raise UnsupportedLayer(f"{self.name}: a layer of the model has no Keras metadata; it can't be rebuilt.")
+            yield from self.layers(one, self._below(path, one), within=within)
+        for one, held_by in self._held(edges).items() if not inner else ():
+            yield from self.layers(one, self._below(path, one), held_by, within=True)
+
+    def _variable(self, node: int) -> str:
+        return str(self.nodes[node].variable.name)
+
+    def _below(self, path: LayerPath, node: int) -> LayerPath:
+        return (*path, str(self.records[node][1]["name"]))
+
+    def _held(self, edges: Mapping[str, int]) -> dict[int, str]:
+        """The layers that a layer keeps in its attributes: node -> edge."""
+        return {node: edge for edge, node in edges.items() if node in self.records and self.records[node][0] != _METRIC}
 
 
 def _own(nodes: Any, edges: Mapping[str, int]) -> list[int]:

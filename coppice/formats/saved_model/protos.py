@@ -29,7 +29,14 @@ _MESSAGES = {
     "GraphDef": """
         *NodeDef node = 1
         FunctionDefLibrary library = 2""",
-    "FunctionDefLibrary": "*FunctionDef function = 1",
+    "FunctionDefLibrary": """
+        *FunctionDef function = 1
+        *GradientDef gradient = 2
+        *RegisteredGradient registered_gradients = 3""",
+    "GradientDef": """
+        string function_name = 1
+        string gradient_func = 2""",
+    "RegisteredGradient": "string gradient_func = 1",
     "FunctionDef": """
         OpDef signature = 1
         *NodeDef node_def = 3
@@ -50,8 +57,12 @@ _MESSAGES = {
         bytes s = 2
         int32 type = 6
         TensorShapeProto shape = 7
-        TensorProto tensor = 8""",
-    "AttrList": "*TensorShapeProto shape = 7",
+        TensorProto tensor = 8
+        NameAttrList func = 10""",
+    "AttrList": """
+        *TensorShapeProto shape = 7
+        *NameAttrList func = 9""",
+    "NameAttrList": "string name = 1",
     "TensorShapeProto": """
         *Dimension dim = 2
         bool unknown_rank = 3""",
@@ -60,6 +71,7 @@ _MESSAGES = {
         int32 dtype = 1
         TensorShapeProto tensor_shape = 2
         bytes tensor_content = 4
+        *float float_val = 5
         *int32 int_val = 7
         *int64 int64_val = 10""",
     "SavedObjectGraph": """
@@ -139,6 +151,7 @@ _SCALARS = {
     "int32": _Field.TYPE_INT32,
     "int64": _Field.TYPE_INT64,
     "fixed32": _Field.TYPE_FIXED32,
+    "float": _Field.TYPE_FLOAT,
     "bool": _Field.TYPE_BOOL,
     "string": _Field.TYPE_STRING,
     "bytes": _Field.TYPE_BYTES,

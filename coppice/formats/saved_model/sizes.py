@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from coppice.formats.keras.file import LayerPath
+from coppice.keras_layers.configuration import Entry
 
 Shape = tuple[int, ...]
 
@@ -26,6 +27,7 @@ class LayerSizes:
     calls: tuple[Call, ...] = ()
     arrays: Mapping[str, Shape] = field(default_factory=dict)
     target: tuple[int, ...] = ()  # of a Reshape, as the configuration states it
+    entry: Entry = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
