@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from coppice.errors import BadUpload, CoppiceError, HostileFile, UnsupportedLayer
+from coppice.formats.first_run import UNREADABLE, DoesNotRun, first_run
 from coppice.formats.keras.file import Array, KerasFile, StoredArray, StoredLayer
 from coppice.keras_layers import Generation, KerasNetwork
 from coppice.keras_layers.binding import LayerPath, Place
@@ -18,9 +20,6 @@ from coppice.keras_layers.examples import OPEN_SIZES, example_inputs
 from coppice.keras_layers.network import build
 from coppice.keras_layers.resizing import remember_built_shapes
 from coppice.tracing.network import Layer, Network, stored
-
-#: What torch and plain Python raise on numbers and structures that make no sense.
-_UNREADABLE = (RuntimeError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +58,7 @@ def open_model(file: KerasFile, *, seed: int = 0) -> OpenModel:
         module, origins = build(entry, shelf, file.dialect)
     except RecursionError as e:
         raise HostileFile("the model's configuration nests models beyond reason.") from e
-    except _UNREADABLE as e:
+    except UNREADABLE as e:
         raise BadUpload(f"the model's configuration can't be read: {type(e).__name__}: {str(e)[:200]}.") from e
     inputs = _run_once(module, seed)
     return OpenModel(
@@ -85,43 +84,29 @@ def layers_of(module: KerasNetwork) -> tuple[Layer, ...]:
 
 def _run_once(module: KerasNetwork, seed: int) -> tuple[Tensor, ...]:
     """Inputs on which the module was run, its layers remembering the shapes that their configuration was made for."""
-    at: list[str] = []
-    hooks = [
-        part.register_forward_pre_hook(lambda part, _: at.append(f"{part.layer_name!r} ({part.class_name})"))
-        for part in module.modules()
-        if not isinstance(part, KerasNetwork)
-    ]
-    failure: Exception | None = None
+
+    def attempt(size: int) -> tuple[Tensor, ...]:
+        inputs = example_inputs(module, seed=seed, open_size=size)
+        remember_built_shapes(module, inputs)
+        return inputs
+
+    layers = [part for part in module.modules() if not isinstance(part, KerasNetwork)]
     try:
-        for size in OPEN_SIZES:
-            try:
-                inputs = example_inputs(module, seed=seed, open_size=size)
-                remember_built_shapes(module, inputs)
-            except CoppiceError:
-                raise
-            except _UNREADABLE as e:
-                if "allocate memory" in str(e):
-                    raise
-                failure = failure or e
-            else:
-                return inputs
-    finally:
-        for hook in hooks:
-            hook.remove()
-    raise _mismatch(module, at[-1] if at else "the input", failure) from failure
+        return first_run(layers, [partial(attempt, size) for size in OPEN_SIZES])
+    except DoesNotRun as e:
+        raise _mismatch(module, f"layer {e.where}" if e.where else "the input", e.reason) from e
 
 
-def _mismatch(module: KerasNetwork, where: str, failure: Exception | None) -> CoppiceError:
-    reason = str(failure).strip().splitlines()[0][:300] if failure is not None else ""
+def _mismatch(module: KerasNetwork, where: str, reason: str) -> CoppiceError:
     passed = module.passed_over
     if passed:
         names = ", ".join(f"{one.layer!r} ({one.kind})" for one in passed[:8])
         return UnsupportedLayer(
-            f"Coppice can't compute {names}, and what comes after doesn't fit its input: at layer {where}: {reason}. "
+            f"Coppice can't compute {names}, and what comes after doesn't fit its input: at {where}: {reason}. "
             "Replace it by standard Keras layers.",
             field=passed[0].layer,
         )
-    return BadUpload(f"the arrays don't fit the configuration: at layer {where}: {reason}.")
+    return BadUpload(f"the arrays don't fit the configuration: at {where}: {reason}.")
 
 
 def _notes(module: KerasNetwork) -> Iterator[str]:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path, PurePath
 
 import onnx
 import torch
 from torch import Tensor, nn
 
-from coppice.errors import BadUpload, CoppiceError, ReloadFailed
+from coppice.errors import BadUpload, ReloadFailed
+from coppice.formats.first_run import UNREADABLE, DoesNotRun, first_run
 from coppice.formats.onnx.file import MAX_BYTES, read
 from coppice.formats.onnx.inputs import FREE_SIZES, example_inputs
 from coppice.formats.onnx.network import build_network, graph_of, layers_of
@@ -24,9 +26,6 @@ from coppice.records.plan import Plan
 from coppice.records.report import Artifact, Check, Report
 from coppice.records.request import Part, Request
 from coppice.tracing.network import Network, fade
-
-#: What torch and plain Python raise on numbers and structures that make no sense.
-_UNREADABLE = (RuntimeError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, NotImplementedError)
 
 
 def open_onnx(request: Request, files: Mapping[Part, Path]) -> OnnxSource:
@@ -94,36 +93,20 @@ class OnnxSource:
 
 def _run_once(module: OnnxNetwork, request: Request) -> tuple[Tensor, ...]:
     """Inputs on which the module was run."""
-    at: list[str] = []
-    hooks = [
-        part.register_forward_pre_hook(lambda part, _: at.append(f"{part.layer_name!r} ({part.class_name})"))
-        for part in module.children()
-    ]
-    failure: Exception | None = None
     asked = request.input_size
+
+    def attempt(free: int) -> tuple[Tensor, ...]:
+        inputs = example_inputs(module.graph, asked, seed=request.seed, free=free)
+        _run(module, inputs)
+        return inputs
+
+    sizes = FREE_SIZES if asked is None else FREE_SIZES[:1]
     try:
-        for free in FREE_SIZES:
-            inputs = example_inputs(module.graph, asked, seed=request.seed, free=free)
-            at.clear()
-            try:
-                _run(module, inputs)
-            except CoppiceError:
-                raise
-            except _UNREADABLE as e:
-                if "allocate memory" in str(e):
-                    raise
-                failure = failure or e
-            else:
-                return inputs
-            if asked is not None:
-                break
-    finally:
-        for hook in hooks:
-            hook.remove()
-    reason = str(failure).strip().splitlines()[0][:300] if failure is not None and str(failure) else type(failure)
-    where = at[-1] if at else "the input"
-    hint = "" if asked is not None else " If the model wants inputs of a certain size, give input_size."
-    raise BadUpload(f"the model does not run: at node {where}: {reason}.{hint}") from failure
+        return first_run(module.children(), [partial(attempt, free) for free in sizes])
+    except DoesNotRun as e:
+        where = f"node {e.where}" if e.where else "the input"
+        hint = "" if asked is not None else " If the model wants inputs of a certain size, give input_size."
+        raise BadUpload(f"the model does not run: at {where}: {e.reason}.{hint}") from e
 
 
 def _single(module: OnnxNetwork, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
@@ -132,7 +115,7 @@ def _single(module: OnnxNetwork, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ..
     one = tuple(entry[:1] if may else entry for entry, may in zip(inputs, free, strict=True))
     try:
         _run(module, one)
-    except _UNREADABLE:
+    except UNREADABLE:
         return inputs
     return one
 
