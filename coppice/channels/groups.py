@@ -153,9 +153,9 @@ def _units(
     loose[held] = loose[of[FIXED]] = False
     # Units on the same set of axes are a family: the sum of a random word per axis tells the sets apart.
     words = np.random.default_rng(0).integers(1, 2**62, size=lying.axis.max(initial=0) + 1)
-    pairs = np.unique(np.stack([unit, lying.axis]), axis=1)
+    inside, on = np.divmod(np.unique(unit * words.size + lying.axis), words.size)
     family = np.zeros(number, dtype=np.int64)
-    np.add.at(family, pairs[0], words[pairs[1]])
+    np.add.at(family, inside, words[on])
     return Units(of=of, free=free, loose=loose, family=family), reasons
 
 

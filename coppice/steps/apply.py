@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections import OrderedDict
 from collections.abc import Mapping
 from types import MappingProxyType
 
@@ -45,9 +46,20 @@ def apply(module: nn.Module, plan: Plan) -> nn.Module:
 
 def masked(module: nn.Module, plan: Plan, dtype: torch.dtype | None = None) -> nn.Module:
     """A copy of `module` of full size in which exactly the positions that the plan removes are as good as zero."""
-    dense = copied(module) if dtype is None else copied(module).to(dtype)
-    fade(dense, plan.kept, lambda tensor: FAINT.get(tensor.dtype, FAINT_ELSE) if tensor.is_floating_point() else 0)
+    dense = copied(module) if dtype is None else cast(module, dtype)
+    mask(dense, plan)
     return dense
+
+
+def mask(module: nn.Module, plan: Plan) -> None:
+    """Make exactly the positions that the plan removes as good as zero, in place."""
+    fade(module, plan.kept, lambda tensor: FAINT.get(tensor.dtype, FAINT_ELSE) if tensor.is_floating_point() else 0)
+
+
+def cast(module: nn.Module, dtype: torch.dtype) -> nn.Module:
+    """A copy whose stored floating-point tensors have this precision; no copy of the old ones is made on the way."""
+    tensors = [tensor for tensor in stored(module).values() if tensor.is_floating_point()]
+    return copied(module, {id(one): _like(one, one.detach().to(dtype, copy=True)) for one in tensors})
 
 
 def copied(module: nn.Module, instead: Mapping[int, torch.Tensor] = MappingProxyType({})) -> nn.Module:
@@ -61,14 +73,23 @@ def copied(module: nn.Module, instead: Mapping[int, torch.Tensor] = MappingProxy
         for value in vars(part).values()
         if isinstance(value, torch.Tensor) and not value.is_leaf
     }
-    return copy.deepcopy(module, {**computed, **instead})
+    # A module has a dozen dictionaries of hooks, nearly all empty, which deepcopy would take most of its time for.
+    empty = {
+        id(value): type(value)()
+        for part in module.modules()
+        for value in vars(part).values()
+        if type(value) in (dict, OrderedDict) and not value
+    }
+    return copy.deepcopy(module, {**empty, **computed, **instead})
 
 
 def _sliced(tensor: torch.Tensor, axes: dict[int, tuple[int, ...]]) -> torch.Tensor:
     data = tensor.detach()
     for axis, kept in axes.items():
         data = data.index_select(axis, torch.tensor(kept, device=data.device))
-    data = data.clone(memory_format=torch.contiguous_format)
-    if isinstance(tensor, nn.Parameter):
-        return nn.Parameter(data, requires_grad=tensor.requires_grad)
-    return data
+    return _like(tensor, data.contiguous() if axes else data.clone(memory_format=torch.contiguous_format))
+
+
+def _like(tensor: torch.Tensor, data: torch.Tensor) -> torch.Tensor:
+    """New numbers for a stored tensor, as what it is: a parameter or a buffer."""
+    return nn.Parameter(data, requires_grad=tensor.requires_grad) if isinstance(tensor, nn.Parameter) else data

@@ -1,14 +1,15 @@
 """Find the largest cut that the oracle accepts.
 
-First everything that was asked. Where the pruned model fails, the groups at fault are found by bisection and kept, each
-with what went wrong as the reason: first those without which the model does not even run (its code reshapes to a
-hard-coded number, say), by plain forward passes; then, among the rest, those that give other numbers.
+First everything that was asked, at once. Where the pruned model fails, the groups at fault are found by bisection and
+kept, each with what went wrong as the reason: first those without which the model does not even run (its code reshapes
+to a hard-coded number, say), by plain forward passes; then, among the rest, those that give other numbers.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Generic, TypeVar
 
 from torch import nn
@@ -45,33 +46,46 @@ def largest_cut(
     for number in candidates:
         bundles.setdefault(groups[number].bundle, []).append(number)
 
-    def plan_of(chosen: Sequence[int]) -> Plan:
-        plan = make_plan(traced.channels, scores, percent, chosen)
-        return plan.model_copy(update={"attributes": traced.integers.attributes(plan.kept)})
-
     def members(chosen: Sequence[int]) -> list[int]:
         return sorted(number for bundle in chosen for number in bundles[bundle])
 
-    def run(chosen: Sequence[int]) -> None:
-        _run(network, traced, plan_of(members(chosen)))
+    @cache
+    def plan_of(chosen: tuple[int, ...]) -> Plan:
+        plan = make_plan(traced.channels, scores, percent, members(chosen))
+        return plan.model_copy(update={"attributes": traced.integers.attributes(plan.kept)})
 
-    def check(chosen: Sequence[int]) -> Cut:
-        return _check(network, traced, plan_of, members(chosen))
+    def run(chosen: tuple[int, ...]) -> None:
+        pruned = apply(network.module, plan_of(chosen))
+        forward(pruned, network.inputs)
+        _train(network, traced, pruned)
 
-    conflicts = _conflicts(traced, lambda chosen: plan_of(members(chosen)), bundles)
-    suspects = _suspects(traced, bundles)
-    running = _Admission(run, suspects).of([bundle for bundle in bundles if bundle not in conflicts])
-    equal = _Admission(check, suspects).of(running.accepted)
-    refused = conflicts | running.refused | equal.refused
-    return equal.result, {number: reason for bundle, reason in refused.items() for number in bundles[bundle]}
+    def check(chosen: tuple[int, ...]) -> Cut:
+        return _check(network, traced, plan_of(chosen), members(chosen))
+
+    def both(chosen: tuple[int, ...]) -> Cut:
+        cut = check(chosen)
+        _train(network, traced, cut.module)
+        return cut
+
+    refused = _conflicts(traced, plan_of, bundles)
+    wanted = tuple(bundle for bundle in bundles if bundle not in refused)
+    try:
+        found = both(wanted)
+    except (ForwardFailed, VerificationFailed):
+        suspects = _suspects(traced, bundles)
+        running = _Admission(run, suspects).of(wanted)
+        equal = _Admission(check, suspects).of(running.accepted)
+        refused |= running.refused | equal.refused
+        found = equal.result or check(())
+    return found, {number: reason for bundle, reason in refused.items() for number in bundles[bundle]}
 
 
 def _conflicts(
-    traced: Traced, plan_of: Callable[[Sequence[int]], Plan], bundles: Mapping[int, Sequence[int]]
+    traced: Traced, plan_of: Callable[[tuple[int, ...]], Plan], bundles: Mapping[int, Sequence[int]]
 ) -> dict[int, str]:
     """The bundles whose cut would make a size in the code wrong whatever the model's attributes become."""
     channels, refused = traced.channels, dict[int, str]()
-    while found := traced.integers.conflicts(plan_of([one for one in bundles if one not in refused]).kept):
+    while found := traced.integers.conflicts(plan_of(tuple(one for one in bundles if one not in refused)).kept):
         new = {
             channels.groups[number].bundle: conflict.reason
             for conflict in found
@@ -95,26 +109,26 @@ def _suspects(traced: Traced, bundles: Mapping[int, Sequence[int]]) -> dict[int,
 
 
 class _Admission(Generic[T]):
-    """The largest set that `attempt` does not refuse, found by halving; the last result is that of the whole set.
+    """The largest set that `attempt` does not refuse, found by halving, and its result; None if there is no such set.
 
     At the first refusal the suspects are left out, each for its own reason: mostly, they are all there is to find.
     """
 
-    def __init__(self, attempt: Callable[[Sequence[int]], T], suspects: Mapping[int, str]) -> None:
+    def __init__(self, attempt: Callable[[tuple[int, ...]], T], suspects: Mapping[int, str]) -> None:
         self._attempt, self._suspects = attempt, suspects
-        self.result = attempt([])
-        self.accepted: list[int] = []
+        self.result: T | None = None
+        self.accepted: tuple[int, ...] = ()
         self.refused: dict[int, str] = {}
 
-    def of(self, candidates: Sequence[int]) -> _Admission[T]:
+    def of(self, candidates: tuple[int, ...]) -> _Admission[T]:
         if not candidates:
             return self
         try:
-            self.result = self._attempt([*self.accepted, *candidates])
+            self.result = self._attempt((*self.accepted, *candidates))
         except (ForwardFailed, VerificationFailed) as e:
             if held := {one: self._suspects[one] for one in candidates if one in self._suspects}:
                 self.refused |= held
-                return self.of([one for one in candidates if one not in held])
+                return self.of(tuple(one for one in candidates if one not in held))
             if len(candidates) == 1:
                 self.refused[candidates[0]] = _reason(e)
                 return self
@@ -124,20 +138,15 @@ class _Admission(Generic[T]):
         return self
 
 
-def _run(network: Network, traced: Traced, plan: Plan) -> None:
-    """Raise ForwardFailed unless the cut model runs wherever the whole one does: evaluation, and training too."""
-    if not plan:
-        return
-    pruned = apply(network.module, plan)
-    forward(pruned, network.inputs)
+def _train(network: Network, traced: Traced, pruned: nn.Module) -> None:
+    """Raise ForwardFailed unless the cut model runs in training mode, too, if the whole one does."""
     if traced.trains:
         with training(pruned):
             forward(pruned, network.inputs)
 
 
-def _check(network: Network, traced: Traced, plan_of: Callable[[Sequence[int]], Plan], chosen: Sequence[int]) -> Cut:
-    plan, groups = plan_of(chosen), traced.channels.groups
-    pruned = apply(network.module, plan)
+def _check(network: Network, traced: Traced, plan: Plan, chosen: Sequence[int]) -> Cut:
+    pruned, groups = apply(network.module, plan), traced.channels.groups
     bundles = {groups[number].bundle for number in chosen if groups[number].mixes}  # none is cut without its others
     mixing = [number for number in chosen if groups[number].bundle in bundles]
     verification = verify(network, pruned, plan, exact=not mixing)

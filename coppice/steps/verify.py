@@ -21,9 +21,9 @@ from torch.utils._pytree import tree_flatten, tree_map_only
 from coppice.errors import ForwardFailed, OutputsNotNumbers, VerificationFailed
 from coppice.records.plan import Plan
 from coppice.records.report import Check, Verification
-from coppice.steps.apply import apply, copied, masked
+from coppice.steps.apply import apply, cast, mask, masked
 from coppice.steps.twins import differing, watched
-from coppice.tracing import Network, forward
+from coppice.tracing import Network, forward, stored
 
 #: Largest |difference| over largest |output| of a right cut: float64 rounding over some hundred layers stays far below
 #: the first; the second is what float32 leaves.
@@ -36,6 +36,12 @@ ROUNDINGS = 32
 #: Tensors whose mean absolute value is below this are shaken as if it were 1: a layer scale of 1e-6 would hide what it
 #: scales.
 NEGLIGIBLE = 1e-4
+
+#: How far every weight is moved at most, as a part of its tensor's size.
+SHAKE = 0.2
+
+#: Random numbers that are drawn for it, again and again. A prime: what is repeated never meets itself along an axis.
+_NOISES = 100_003
 
 #: Above this many parameters the doubled copies would not fit a job's memory, so the check runs in float32.
 FLOAT64_PARAMETERS = 60_000_000
@@ -76,14 +82,15 @@ def _equal(network: Network, pruned: nn.Module, plan: Plan, dtype: torch.dtype) 
     inputs = _as(network.inputs, dtype)
     dense = masked(network.module, plan, dtype)
     expected = forward(dense, inputs)
-    del dense  # its memory is needed for the next pair
-    worst = difference(expected, forward(copied(pruned).to(dtype), inputs))
+    worst = difference(expected, forward(cast(pruned, dtype), inputs))
     if TOLERANCE[dtype] < worst < TOLERANCE[torch.float32]:
         # A cut that rescales weights (those of queries) rounds them to the precision that they are kept in.
-        worst = difference(expected, forward(apply(copied(network.module).to(dtype), plan), inputs))
-    shaken = _shaken(network.module).to(dtype)
-    if (expected := _finite(masked(shaken, plan), inputs)) is not None:
-        worst = max(worst, difference(expected, forward(apply(shaken, plan), inputs)))
+        worst = difference(expected, forward(apply(cast(network.module, dtype), plan), inputs))
+    _shake(dense, network.module)
+    cut = apply(dense, plan)
+    mask(dense, plan)
+    if (expected := _finite(dense, inputs)) is not None:
+        worst = max(worst, difference(expected, forward(cut, inputs)))
     return worst
 
 
@@ -94,24 +101,27 @@ def _equal_but_for_statistics(network: Network, pruned: nn.Module, plan: Plan, d
         found = forward(pruned, network.inputs)
     shapes(expected, found)
     held = differing(of_original, of_pruned)
-    inputs, shaken = _as(network.inputs, dtype), _shaken(network.module).to(dtype)
-    dense = masked(shaken, plan)
+    inputs, dense = _as(network.inputs, dtype), cast(network.module, dtype)
+    _shake(dense, network.module)
+    cut = apply(dense, plan)
+    mask(dense, plan)
     with watched(held) as of_masked:
         expected = _finite(dense, inputs)
     if expected is None or not of_masked.alike(of_original):
-        shaken = copied(network.module).to(dtype)  # noise broke it, or led it elsewhere: the weights as they are
-        dense = masked(shaken, plan)
+        dense = cast(network.module, dtype)  # noise broke it, or led it elsewhere: the weights as they are
+        cut = apply(dense, plan)
+        mask(dense, plan)
         with watched(held):
             expected = forward(dense, inputs)
-    del dense  # its memory is needed for the other
-    cut = apply(shaken, plan)
     with watched(held):
         return difference(expected, forward(cut, inputs))
 
 
 def _rounding(network: Network, plan: Plan, dtype: torch.dtype) -> float:
     """How far the masked original, shaken, moves from itself when every weight is rounded to its neighbour."""
-    dense, inputs = masked(_shaken(network.module).to(dtype), plan), _as(network.inputs, dtype)
+    dense, inputs = cast(network.module, dtype), _as(network.inputs, dtype)
+    _shake(dense, network.module)
+    mask(dense, plan)
     if (expected := _finite(dense, inputs)) is None:
         return 0.0
     with torch.no_grad():
@@ -125,23 +135,30 @@ def _fits_doubled(module: nn.Module) -> bool:
     return sum(parameter.numel() for parameter in module.parameters()) <= FLOAT64_PARAMETERS
 
 
-def _shaken(module: nn.Module) -> nn.Module:
-    """A copy with every weight moved by a tenth of its tensor's size; what is next to zero, by a tenth.
+def _shake(module: nn.Module, original: nn.Module) -> None:
+    """Give a copy the original's weights, each moved by up to a fifth of its tensor's size; next to zero, by a fifth.
 
     Positive tensors stay positive.
     """
-    shaken = copied(module)
-    generator = torch.Generator().manual_seed(0)
+    noise, start = torch.rand(_NOISES, generator=torch.Generator().manual_seed(0), dtype=torch.float64), 0
     with torch.no_grad():
-        for tensor in [*shaken.parameters(), *shaken.buffers()]:
+        for copy, tensor in zip(stored(module).values(), stored(original).values(), strict=True):
             if not tensor.is_floating_point() or not tensor.numel():
                 continue
-            # In place wherever it can be: the largest tensor of a large model leaves room for few copies of it.
-            size = tensor.abs().nan_to_num_(0.0, 0.0, 0.0).mean().item()
-            size = size if size > NEGLIGIBLE else 1.0
-            noise = torch.randn(tensor.shape, generator=generator).mul_(0.1 * size).to(tensor)
-            tensor += noise.abs_() if tensor.min() >= 0 else noise
-    return shaken
+            around = (noise if tensor.min() >= 0 else 2 * noise - 1).to(tensor.device, copy.dtype)
+            rounds = -(-(start + tensor.numel()) // _NOISES)
+            line = around.repeat(rounds) if rounds > 1 else around
+            torch.mul(line[start : start + tensor.numel()].view(tensor.shape), SHAKE * _size(tensor), out=copy)
+            copy += tensor
+            start = (start + tensor.numel()) % _NOISES
+
+
+def _size(tensor: torch.Tensor) -> float:
+    """The mean absolute value, as far as it is a number."""
+    size = (tensor.norm(1, dtype=torch.float64) / tensor.numel()).item()
+    if not math.isfinite(size):
+        size = tensor.abs().nan_to_num_(0.0, 0.0, 0.0).mean().item()
+    return size if size > NEGLIGIBLE else 1.0
 
 
 def _finite(dense: nn.Module, inputs: Sequence[torch.Tensor]) -> Any:

@@ -30,10 +30,13 @@ def fade(
     """Multiply by `factor(tensor)`, in place, what lies outside of the positions kept: tensor -> axis -> positions."""
     with torch.no_grad():
         for name, tensor in stored(module).items():  # a second name of a tensor is passed over, not multiplied twice
+            factors = torch.ones([1] * tensor.dim(), dtype=tensor.dtype, device=tensor.device)
             for axis, positions in kept.get(name, {}).items():
-                factors = torch.full((tensor.shape[axis],), factor(tensor), dtype=tensor.dtype, device=tensor.device)
-                factors[list(positions)] = 1
-                tensor.mul_(factors.reshape([-1 if a == axis else 1 for a in range(tensor.dim())]))
+                along = torch.full((tensor.shape[axis],), factor(tensor), dtype=tensor.dtype, device=tensor.device)
+                along[list(positions)] = 1
+                factors = factors * along.reshape([-1 if a == axis else 1 for a in range(tensor.dim())])
+            if name in kept:
+                tensor.mul_(factors)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
