@@ -21,7 +21,21 @@ class Layer:
 
 def stored(module: nn.Module) -> dict[str, torch.Tensor]:
     """The tensors of a network by name; one that is stored under several names comes once, under the first."""
-    return {**dict(module.named_parameters()), **dict(module.named_buffers())}
+    return {**dict(module.named_parameters()), **dict(module.named_buffers()), **tables(module)}
+
+
+def tables(module: nn.Module) -> dict[str, torch.Tensor]:
+    """The tensors that modules keep in plain attributes, by name: positions, say, which no state dict holds."""
+    known = {id(tensor) for tensor in [*module.parameters(), *module.buffers()]}
+    found: dict[str, torch.Tensor] = {}
+    for path, part in module.named_modules():
+        for name, value in vars(part).items():
+            # What is computed (the weight under the weight norm of old) is a table of nothing.
+            if type(value) is torch.Tensor and value.is_leaf and value.is_floating_point() and value.is_contiguous():
+                if id(value) not in known:
+                    found[f"{path}.{name}" if path else name] = value
+                known.add(id(value))
+    return found
 
 
 def fade(

@@ -25,7 +25,7 @@ from coppice.tracing.call import Blocks, Call, Rule, bind, fixed
 from coppice.tracing.following import Following
 from coppice.tracing.integers import Integers
 from coppice.tracing.leftovers import no_leftovers
-from coppice.tracing.network import Network, stored
+from coppice.tracing.network import Network, stored, tables
 from coppice.tracing.outputs import opened
 from coppice.tracing.sites import site
 
@@ -39,9 +39,7 @@ RuleOf = Callable[[torch._ops.OpOverload], Rule | None]
 class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves its modes untyped
     """Labels every tensor that an operator makes while the mode is active."""
 
-    def __init__(
-        self, ledger: Ledger, rule_of: RuleOf, tensors: Mapping[str, torch.Tensor], *, whole_heads: bool
-    ) -> None:
+    def __init__(self, ledger: Ledger, rule_of: RuleOf, module: nn.Module, *, whole_heads: bool) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.ledger = ledger
         self.path: list[str] = []  # the modules at work, outermost first
@@ -51,22 +49,31 @@ class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leave
         self._blocks: MutableMapping[torch.Tensor, Blocks] = WeakTensorKeyDictionary()
         self._names: MutableMapping[torch.Tensor, str] = WeakTensorKeyDictionary()
         self._when_read: MutableMapping[torch.Tensor, list[tuple[Labels, str]]] = WeakTensorKeyDictionary()
-        for name, tensor in tensors.items():
-            if tensor not in self._axes:  # a tensor stored under two names is one tensor with one set of labels
-                self._axes[tensor] = ledger.declare(name, tuple(tensor.shape))
-                self._names[tensor] = name
+        self._unread: MutableMapping[torch.Tensor, str] = WeakTensorKeyDictionary()
+        kept_plainly = tables(module)
+        for name, tensor in stored(module).items():
+            if name in kept_plainly:  # perhaps what an earlier run has left behind, which nothing reads
+                self._unread[tensor] = name
+            elif tensor not in self._axes:  # a tensor stored under two names is one tensor with one set of labels
+                self._declare(name, tensor)
+
+    def _declare(self, name: str, tensor: torch.Tensor) -> None:
+        self._axes[tensor] = self.ledger.declare(name, tuple(tensor.shape))
+        self._names[tensor] = name
 
     def labels(self, tensor: torch.Tensor) -> Axes:
         """The labels of a tensor; one that no traced operator made is fixed."""
+        known = self.known(tensor)
         if (name := self._names.get(tensor)) is not None:
             self.ledger.use(name)
         for labels, reason in self._when_read.pop(tensor, ()):
             self.ledger.fix(labels, reason)
-        known = self._axes.get(tensor)
         return fixed(tensor.shape) if known is None else known
 
     def known(self, tensor: torch.Tensor) -> Axes | None:
         """The labels of a tensor that a traced operator made, or that the model stores, without counting as a use."""
+        if self._unread and (name := self._unread.pop(tensor, None)) is not None:
+            self._declare(name, tensor)
         return self._axes.get(tensor)
 
     def when_read(self, tensor: torch.Tensor, labels: Labels, reason: str) -> None:
@@ -154,7 +161,7 @@ def trace(network: Network, rule_of: RuleOf, *, whole_heads: bool = False) -> Tr
     """
     module = network.module
     ledger = Ledger()
-    tracer = Tracer(ledger, rule_of, stored(module), whole_heads=whole_heads)
+    tracer = Tracer(ledger, rule_of, module, whole_heads=whole_heads)
     _watch(tracer, module, network.inputs)
     trains = True
     try:

@@ -369,3 +369,27 @@ def test_a_reason_names_the_operator_the_module_and_the_line_of_the_user() -> No
 def _rolled(m: nn.ModuleDict, x: Tensor) -> Tensor:
     turned = torch.roll(m["a"](x), 1, 1)
     return torch.as_tensor(m["b"](turned))
+
+
+class Positioned(nn.Module):
+    """Positions in a plain attribute, as many write them, and what an earlier run has left behind."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Linear(6, 8), nn.Linear(8, 4)
+        self.positions = torch.arange(80.0).reshape(1, 10, 8)
+        self.last = torch.zeros(2, 10, 8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.last = self.a(x) + self.positions[:, : x.shape[1]]
+        return torch.as_tensor(self.b(self.last))
+
+
+def test_a_table_in_a_plain_attribute_follows_its_channels() -> None:
+    net = network(Positioned(), (10, 6))
+    found, _ = cut(net, 0.5)
+
+    kept = list(found.plan.kept["a.weight"][0])
+    assert len(kept) == 4
+    assert torch.equal(found.module.get_submodule("").positions, torch.arange(80.0).reshape(1, 10, 8)[:, :, kept])  # type: ignore[arg-type]
+    assert {frozen.reason for frozen in trace(net, rules.rule_of).channels.frozen} == {"output of the model"}

@@ -140,6 +140,11 @@ class Scaled(nn.Module):
         return self.head(self.conv(x) * self.scale).mean((2, 3))
 """
 
+#: The same, kept in a plain attribute.
+PLAIN_TENSOR = HIDDEN_BUFFER.replace('self.register_buffer("scale", ', "self.scale = (").replace(
+    ", persistent=False)", ")"
+)
+
 DOUBLE = """\
 from torch import nn
 
@@ -202,6 +207,7 @@ MODELS = {
     "lambda": Model(source=LAMBDA, name="ResNet", input_size=(1, 8, 8), file="resnet.py"),
     "factory": Model(source=FACTORY, name="tiny_vgg", input_size=(1, 16, 16), file="vgg.py"),
     "hidden buffer": Model(source=HIDDEN_BUFFER, name="Scaled", input_size=(1, 8, 8), file="scaled.py"),
+    "plain tensor": Model(source=PLAIN_TENSOR, name="Scaled", input_size=(1, 8, 8), file="scaled.py"),
     "double": Model(source=DOUBLE, name="Double", input_size=(6,), file="double.py"),
     "depthwise": Model(source=DEPTHWISE, name="Depthwise", input_size=(3, 8, 8), file="my-depthwise.py"),
     "tied": Model(source=TIED, name="Tied", input_size=(6,), file="tied.v2.py"),

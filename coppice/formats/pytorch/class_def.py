@@ -27,7 +27,7 @@ _TEXT = """
 # ---- Added by Coppice: {name}() as it was pruned. Plain torch; the tables hold the pruned sizes. ----
 _pruned_attributes = {attributes}
 _pruned_shapes = {shapes}
-# Buffers that a state dict leaves out: which positions stay, per axis.
+# Tensors that a state dict leaves out: which positions stay, per axis.
 _pruned_positions = {positions}
 
 
@@ -35,12 +35,18 @@ def _prune(model):
     for path, attributes in _pruned_attributes.items():
         for attribute, value in attributes.items():
             _set_pruned(model.get_submodule(path), attribute, value)
-    tensors = {{**dict(model.named_parameters()), **dict(model.named_buffers())}}
-    for tensor, axes in _pruned_positions.items():
+    for name, axes in _pruned_positions.items():
+        tensor = _unpruned_tensor(model, name)
         for axis, kept in axes.items():
-            tensors[tensor].data = tensors[tensor].data.index_select(axis, torch.tensor(kept))
-    for tensor, shape in _pruned_shapes.items():
-        tensors[tensor].data = tensors[tensor].data[tuple(slice(size) for size in shape)].clone()
+            tensor.data = tensor.data.index_select(axis, torch.tensor(kept))
+    for name, shape in _pruned_shapes.items():
+        tensor = _unpruned_tensor(model, name)
+        tensor.data = tensor.data[tuple(slice(size) for size in shape)].clone()
+
+
+def _unpruned_tensor(model, name):
+    path, _, attribute = name.rpartition(".")
+    return getattr(model.get_submodule(path), attribute)
 
 
 def _set_pruned(target, attribute, value):
@@ -163,8 +169,8 @@ def _shapes(dense: nn.Module, pruned: nn.Module) -> dict[str, tuple[int, ...]]:
 
 
 def _positions(pruned: nn.Module, plan: Plan) -> dict[str, dict[int, tuple[int, ...]]]:
-    stored = pruned.state_dict().keys()
-    return {name: plan.kept[name] for name, _ in pruned.named_buffers() if name in plan.kept and name not in stored}
+    told = pruned.state_dict().keys()
+    return {name: plan.kept[name] for name in stored(pruned) if name in plan.kept and name not in told}
 
 
 def _is_plain(value: object) -> bool:
