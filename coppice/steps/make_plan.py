@@ -15,7 +15,7 @@ from coppice.steps.score import Scores
 
 def make_plan(channels: Channels, scores: Scores, percent: float, cut: Iterable[int]) -> Plan:
     """Remove `percent` of the units of every group whose number is in `cut`; the lowest scores go."""
-    removed: dict[tuple[str, int], set[int]] = {}
+    stays: dict[tuple[str, int], NDArray[np.bool_]] = {}
     allocation = Allocation(channels, percent)
     for chosen in cut:
         group = channels.groups[chosen]
@@ -23,11 +23,12 @@ def make_plan(channels: Channels, scores: Scores, percent: float, cut: Iterable[
         if not going.any():
             continue
         for axis, slots in group.slots.items():
-            removed.setdefault(axis, set()).update(slots.position[going[slots.unit]].tolist())
+            if axis not in stays:
+                stays[axis] = np.ones(channels.sizes[axis], dtype=bool)
+            stays[axis][slots.position[going[slots.unit]]] = False
     kept: dict[str, dict[int, tuple[int, ...]]] = {}
-    for (tensor, number), positions in removed.items():
-        stays = tuple(i for i in range(channels.sizes[tensor, number]) if i not in positions)
-        kept.setdefault(tensor, {})[number] = stays
+    for (tensor, number), positions in stays.items():
+        kept.setdefault(tensor, {})[number] = tuple(np.flatnonzero(positions).tolist())
     return Plan(kept=kept)
 
 

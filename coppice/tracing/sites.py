@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import linecache
 import sys
+from functools import lru_cache
 from pathlib import Path
 from types import FrameType
 
@@ -29,11 +30,13 @@ def user_line() -> str:
         if (frame.f_code.co_name, frame.f_code.co_filename) == ("forward", _TRACER):
             return ""  # beyond this, it is whoever asked for the trace
         frame = frame.f_back
-    if frame is None:
-        return ""
-    file, number = frame.f_code.co_filename, frame.f_lineno
+    return "" if frame is None else _line(frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name)
+
+
+@lru_cache(maxsize=4096)
+def _line(file: str, number: int, function: str) -> str:
     text = linecache.getline(file, number).strip()
-    return f"{Path(file).name}, line {number}, in {frame.f_code.co_name}" + (f": {text}" if text else "")
+    return f"{Path(file).name}, line {number}, in {function}" + (f": {text}" if text else "")
 
 
 _TRACER = str(Path(__file__).with_name("tracer.py"))
