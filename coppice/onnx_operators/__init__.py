@@ -21,7 +21,7 @@ from coppice.onnx_operators import (  # noqa: F401  # imported for the rows that
     shape,
 )
 from coppice.onnx_operators.graph import Graph, GraphInput, GraphNode
-from coppice.onnx_operators.network import OnnxNetwork, build
+from coppice.onnx_operators.network import BranchNode, OnnxNetwork, build
 from coppice.onnx_operators.table import OPERATORS
 
-__all__ = ["OPERATORS", "Graph", "GraphInput", "GraphNode", "OnnxNetwork", "build"]
+__all__ = ["OPERATORS", "BranchNode", "Graph", "GraphInput", "GraphNode", "OnnxNetwork", "build"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from numpy.typing import NDArray
@@ -23,6 +23,8 @@ class GraphNode:
     attributes: Mapping[str, Any]
     #: Values of the graph that the bodies of a Loop, Scan or If take without being given them.
     captured: tuple[str, ...] = ()
+    #: The branches of an If, by attribute; their inputs are what they take, their constants those around them, too.
+    branches: Mapping[str, Graph] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -74,18 +74,67 @@ class OnnxNetwork(nn.Module):
 
 def build(graph: Graph, evaluated: Callable[[GraphNode], Evaluate]) -> OnnxNetwork:
     """The network of a graph; `evaluated` gives what computes a node that no row does."""
-    tensors = _Tensors(graph.constants)
-    modules: dict[str, OnnxNode] = {}
-    for node in graph.nodes:
-        row = OPERATORS.get(node.operator)
-        numbers = dict(_numbers(node, row, graph.constants)) if row is not None else {}
-        read = (name for position, name in enumerate(node.inputs) if position not in numbers)
-        held = {name: tensors.of(name) for name in (*read, *node.captured) if name in graph.constants}
-        modules[_free_name(node.name, modules)] = OnnxNode(
-            node=node, row=row, tensors=held, numbers=numbers, evaluate=evaluated(node)
-        )
-    outputs = {name: tensors.of(name) for name in graph.outputs if name in graph.constants}
-    return OnnxNetwork(graph, modules, outputs).eval()
+    return _Builder(evaluated).network(graph).eval()
+
+
+class BranchNode(OnnxNode):
+    """An If. Where sizes decide, the branch that is taken runs as part of the graph; where data do, all stays."""
+
+    def __init__(self, branches: Mapping[str, OnnxNetwork], **node: Any) -> None:
+        super().__init__(**node)
+        self.branches = nn.ModuleDict(branches)
+
+    def forward(self, *free: Any) -> Any:
+        """The outputs of one branch."""
+        values = dict(zip(self.free, free, strict=True))
+        decided = self.numbers[0] if 0 in self.numbers else free[0]
+        if isinstance(decided, Tensor):
+            return self._evaluated(free, f"node {self.layer_name!r} is an If that data decide")
+        taken = decided[0] if isinstance(decided, list) else decided
+        branch, other = (self.branch(name) for name in sorted(self.branches, reverse=bool(taken)))
+        if 0 not in self.numbers and any(weight.numel() > 1 for weight in other.parameters()):
+            # It may be taken another time, and its weights fit the whole model.
+            return self._evaluated(free, f"node {self.layer_name!r} is an If whose other branch has weights of its own")
+        results = branch(*(values[entry.name] for entry in branch.graph.inputs))
+        return tuple(results) if isinstance(results, list) else results
+
+    def branch(self, name: str) -> OnnxNetwork:
+        """The network of a branch, by its attribute's name."""
+        return cast(OnnxNetwork, self.branches[name])
+
+
+class _Builder:
+    """What the graph and the branches in it are built from."""
+
+    def __init__(self, evaluated: Callable[[GraphNode], Evaluate]) -> None:
+        self._evaluated = evaluated
+        self._tensors = _Tensors()
+
+    def network(self, graph: Graph) -> OnnxNetwork:
+        modules: dict[str, OnnxNode] = {}
+        for node in graph.nodes:
+            modules[_free_name(node.name, modules)] = self._module(node, graph)
+        outputs = {
+            name: self._tensors.of(name, graph.constants[name]) for name in graph.outputs if name in graph.constants
+        }
+        return OnnxNetwork(graph, modules, outputs)
+
+    def _module(self, node: GraphNode, graph: Graph) -> OnnxNode:
+        row, constants = OPERATORS.get(node.operator), graph.constants
+        numbers = dict(_numbers(node, row, constants))
+        read = [name for position, name in enumerate(node.inputs) if position not in numbers]
+        held = (name for name in (*read, *(() if node.branches else node.captured)) if name in constants)
+        known: dict[str, Any] = {
+            "node": node,
+            "row": row,
+            "tensors": {name: self._tensors.of(name, constants[name]) for name in held},
+            "numbers": numbers,
+            "free": tuple(name for name in (*read, *node.captured) if name and name not in constants),
+            "evaluate": self._evaluated(node),
+        }
+        if not node.branches:
+            return OnnxNode(**known)
+        return BranchNode({name: self.network(branch) for name, branch in node.branches.items()}, **known)
 
 
 class _Tensors:
@@ -95,15 +144,13 @@ class _Tensors:
     that have nothing to do with each other. A matrix that is there once is shared by its user's own will.
     """
 
-    def __init__(self, constants: Mapping[str, Array]) -> None:
-        self._constants = constants
+    def __init__(self) -> None:
         self._made: dict[str, Tensor] = {}
 
-    def of(self, name: str) -> Tensor:
+    def of(self, name: str, array: Array) -> Tensor:
         """The tensor of a constant; half precision is computed in single."""
         if name in self._made:
             return self._made[name]
-        array = self._constants[name]
         tensor = torch.from_numpy(array if array.flags.writeable else array.copy())
         if tensor.dtype in (torch.float16, torch.bfloat16):
             tensor = tensor.float()
@@ -114,10 +161,14 @@ class _Tensors:
         return made
 
 
-def _numbers(node: GraphNode, row: Row, constants: Mapping[str, Array]) -> Iterator[tuple[int, Numbers]]:
+def _numbers(node: GraphNode, row: Row | None, constants: Mapping[str, Array]) -> Iterator[tuple[int, Numbers]]:
     for position, name in enumerate(node.inputs):
         array = constants.get(name)
         if array is None or array.ndim > 1:
+            continue
+        if row is None:  # what evaluates the node has its constants; those without channels are of no interest here
+            if array.size == 1:
+                yield position, array.tolist()
             continue
         states_sizes = position in row.numbers or (array.dtype.kind in "iu" and array.size <= MOST_SIZES)
         is_scalar = row.scalars and array.size == 1 and array.dtype.kind in "fb" and array.dtype.itemsize < 8
@@ -133,4 +184,4 @@ def _free_name(name: str, taken: Collection[str]) -> str:
     return found
 
 
-__all__ = ["OnnxNetwork", "build"]
+__all__ = ["BranchNode", "OnnxNetwork", "build"]

@@ -34,9 +34,14 @@ class OnnxNode(nn.Module):
         row: Row | None,
         tensors: Mapping[str, Tensor],
         numbers: Mapping[int, Numbers],
+        free: tuple[str, ...],
         evaluate: Evaluate,
     ) -> None:
-        """Without a row, or where the row gives up, `evaluate` computes; `tensors` are its constants by their names."""
+        """Without a row, or where the row gives up, `evaluate` computes.
+
+        `tensors` are the node's constants by their names; `free` names the values that each run is given: those of
+        the inputs, then what bodies take by themselves.
+        """
         super().__init__()
         self.layer_name = node.name
         self.class_name = node.operator
@@ -48,7 +53,6 @@ class OnnxNode(nn.Module):
         self.wanted = len(node.outputs)
         #: Input position -> name of the tensor that this node holds for it.
         self.held: dict[int, str] = {}
-        self._constants: tuple[str, ...] = ()
         #: What attributes and shape inputs must state for the tensors of the last run, where the tensors decide it.
         self.stated: dict[str | int, Any] = {}
         #: Whether the last run was one of plain numbers, and its result: no layer that a user would look for.
@@ -59,20 +63,14 @@ class OnnxNode(nn.Module):
             self.register_buffer("floating", torch.zeros(()), persistent=False)
         for value, tensor in tensors.items():
             places = [place for place, given in enumerate(node.inputs) if given == value and place not in numbers]
-            name = f"input_{places[0]}" if places else f"captured_{len(self._constants)}"
-            self._constants = (*self._constants, name)
+            name = f"input_{places[0]}" if places else f"captured_{len(self._parameters) + len(self._buffers)}"
             self.held |= dict.fromkeys(places, name)
             if tensor.is_floating_point():
                 self.register_parameter(name, tensor if isinstance(tensor, nn.Parameter) else nn.Parameter(tensor))
             else:
                 self.register_buffer(name, tensor)
-        known = {*self.held, *self.numbers}
-        #: Names of the values that are given to each run: those of the inputs, then what bodies take by themselves.
-        self.free = (
-            *(name for position, name in enumerate(node.inputs) if name and position not in known),
-            *(name for name in node.captured if name not in tensors),
-        )
-        self._number = enter(self.free, evaluate)
+        self.free = free
+        self._number = enter(free, evaluate)
 
     def attribute(self, name: str, default: Any = None) -> Any:
         """An attribute of the node, or what the operator's specification gives for one that is left out."""
@@ -115,7 +113,7 @@ class OnnxNode(nn.Module):
         return outputs
 
     def _evaluated(self, free: Sequence[Any], reason: str) -> Any:
-        held = [getattr(self, name) for name in self._constants]
+        held = [*self.parameters(), *self.buffers()]
         results = tuple(evaluated([as_tensor(value) for value in free], held, self._number, reason))
         return results[0] if self.wanted == 1 else results
 

@@ -23,9 +23,25 @@ def nodes_within(graph: GraphProto) -> Iterator[NodeProto]:
             yield from nodes_within(body)
 
 
+def computing(graph: GraphProto) -> list[NodeProto]:
+    """The nodes of a graph that compute: a Constant doesn't."""
+    return [node for node in graph.node if node.op_type != "Constant"]
+
+
+def branch_of(node: NodeProto, name: str) -> GraphProto:
+    """The body that is the attribute of that name."""
+    found: GraphProto = next(attribute.g for attribute in node.attribute if attribute.name == name)
+    return found
+
+
 def captured(node: NodeProto) -> tuple[str, ...]:
     """What the bodies of a node take from the graph around it, by name."""
-    return tuple(dict.fromkeys(name for body in bodies(node) for name in _taken(body)))
+    return tuple(dict.fromkeys(name for body in bodies(node) for name in taken(body)))
+
+
+def taken(graph: GraphProto) -> tuple[str, ...]:
+    """What a body takes from the graph around it, by name."""
+    return tuple(dict.fromkeys(_taken(graph)))
 
 
 def _taken(graph: GraphProto) -> Iterator[str]:

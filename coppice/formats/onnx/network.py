@@ -3,60 +3,88 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import onnx
-from onnx import AttributeProto, TensorProto, helper
+from onnx import AttributeProto, GraphProto, NodeProto, TensorProto, helper
 
 from coppice.errors import BadUpload, UnsupportedLayer
-from coppice.formats.onnx.bodies import captured
+from coppice.formats.onnx.bodies import branch_of, captured, computing, taken
 from coppice.formats.onnx.constants import array_of, tensor_of
 from coppice.formats.onnx.file import STANDARD, opset
 from coppice.formats.onnx.unknown import Alone
 from coppice.onnx_operators import Graph, GraphInput, GraphNode, OnnxNetwork, build
+from coppice.onnx_operators.graph import Array
 from coppice.tracing.network import Layer
 
 
 def graph_of(model: onnx.ModelProto) -> Graph:
     """The graph as plain data; Constant nodes are constants, and every other node has a name of its own."""
-    constants = {tensor.name: array_of(tensor) for tensor in model.graph.initializer}
-    version = opset(model)
-    nodes: list[GraphNode] = []
-    taken: set[str] = set()
-    for place, node in enumerate(model.graph.node):
-        if node.op_type == "Constant":
-            constants[node.output[0]] = array_of(tensor_of(node))
-            continue
-        name = node.name or f"{node.op_type}_{place}"
-        while name in taken:
-            name += "_"
-        taken.add(name)
-        nodes.append(
-            GraphNode(
-                name=name,
-                operator=node.op_type if node.domain in STANDARD else f"{node.domain}.{node.op_type}",
-                version=version,
-                inputs=tuple(node.input),
-                outputs=tuple(node.output),
-                attributes={attribute.name: _attribute(attribute) for attribute in node.attribute},
-                captured=captured(node),
-            )
-        )
-    return Graph(
-        inputs=tuple(_input(entry) for entry in model.graph.input if entry.name not in constants),
-        outputs=tuple(entry.name for entry in model.graph.output),
-        nodes=tuple(nodes),
-        constants=constants,
-    )
+    return _Reader(opset(model)).graph(model.graph)
 
 
 def build_network(model: onnx.ModelProto, graph: Graph) -> OnnxNetwork:
     """The interpreter's module of a graph; a node that it has no row for is computed by ONNX Runtime."""
-    computing = [node for node in model.graph.node if node.op_type != "Constant"]
-    protos = dict(zip((node.name for node in graph.nodes), computing, strict=True))
     alone = Alone(model)
+    protos = dict(_pairs(model.graph, graph))
     return build(graph, lambda node: alone.evaluate(protos[node.name], node.name))
+
+
+def _pairs(proto: GraphProto, graph: Graph) -> Iterator[tuple[str, NodeProto]]:
+    for node, own in zip(computing(proto), graph.nodes, strict=True):
+        yield own.name, node
+        for name, branch in own.branches.items():
+            yield from _pairs(branch_of(node, name), branch)
+
+
+class _Reader:
+    """One model; the branches in its graph are graphs, too."""
+
+    def __init__(self, version: int) -> None:
+        self._version = version
+        self._taken: set[str] = set()
+
+    def graph(self, proto: GraphProto, around: Mapping[str, Array] | None = None) -> Graph:
+        constants = dict(around or {}) | {tensor.name: array_of(tensor) for tensor in proto.initializer}
+        constants |= {node.output[0]: array_of(tensor_of(node)) for node in proto.node if node.op_type == "Constant"}
+        nodes = tuple(
+            self._node(node, f"{node.op_type}_{place}", constants)
+            for place, node in enumerate(proto.node)
+            if node.op_type != "Constant"
+        )
+        return Graph(
+            inputs=tuple(_input(entry) for entry in proto.input if entry.name not in constants),
+            outputs=tuple(entry.name for entry in proto.output),
+            nodes=nodes,
+            constants=constants,
+        )
+
+    def _node(self, node: NodeProto, otherwise: str, constants: Mapping[str, Array]) -> GraphNode:
+        name = node.name or otherwise
+        while name in self._taken:
+            name += "_"
+        self._taken.add(name)
+        standard = node.domain in STANDARD
+        bodies = {one.name: one.g for one in node.attribute if one.HasField("g")}
+        return GraphNode(
+            name=name,
+            operator=node.op_type if standard else f"{node.domain}.{node.op_type}",
+            version=self._version,
+            inputs=tuple(node.input),
+            outputs=tuple(node.output),
+            attributes={one.name: _attribute(one) for one in node.attribute if one.name not in bodies},
+            captured=captured(node),
+            branches={key: self._branch(body, constants) for key, body in bodies.items()}
+            if standard and node.op_type == "If"
+            else {},
+        )
+
+    def _branch(self, body: GraphProto, constants: Mapping[str, Array]) -> Graph:
+        graph = self.graph(body, constants)
+        free = tuple(GraphInput(name=name, element_type=0, shape=None) for name in taken(body) if name not in constants)
+        return replace(graph, inputs=free)
 
 
 def layers_of(graph: Graph, module: OnnxNetwork) -> tuple[Layer, ...]:

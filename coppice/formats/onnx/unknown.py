@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import onnx
-from onnx import NodeProto, TensorProto, helper
+from onnx import GraphProto, NodeProto, TensorProto, helper
 
 from coppice.errors import ForwardFailed, UnsupportedLayer
-from coppice.formats.onnx.bodies import captured
+from coppice.formats.onnx.bodies import bodies, captured, nodes_within
 from coppice.formats.onnx.constants import tensor_of
 from coppice.formats.onnx.file import STANDARD
 from coppice.onnx_operators.evaluated import Evaluate
@@ -38,8 +38,7 @@ class Alone:
 
     @functools.cached_property
     def _constants(self) -> dict[str, TensorProto]:
-        computed = ((node.output[0], tensor_of(node)) for node in self._model.graph.node if node.op_type == "Constant")
-        return {tensor.name: tensor for tensor in self._model.graph.initializer} | dict(computed)
+        return dict(_constants(self._model.graph))
 
     def evaluate(self, node: NodeProto, name: str) -> Evaluate:
         """What computes the node; when it is run, it raises UnsupportedLayer where nothing does."""
@@ -85,6 +84,15 @@ class Alone:
                 graph.initializer[-1].name = name
         version = max(self._model.ir_version, _SINCE_BARE)
         return helper.make_model(graph, opset_imports=self._model.opset_import, ir_version=version)
+
+
+def _constants(graph: GraphProto) -> Iterator[tuple[str, TensorProto]]:
+    yield from ((tensor.name, tensor) for tensor in graph.initializer)
+    for node in nodes_within(graph):
+        if node.op_type == "Constant":
+            yield node.output[0], tensor_of(node)
+        for body in bodies(node):
+            yield from ((tensor.name, tensor) for tensor in body.initializer)
 
 
 def _session(model: onnx.ModelProto) -> Any:

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import onnx
 import torch
-from onnx import TensorProto, helper, numpy_helper
+from onnx import GraphProto, TensorProto, helper, numpy_helper
 from torch import Tensor
 
-from coppice.formats.onnx.bodies import captured
+from coppice.formats.onnx.bodies import branch_of, captured, computing
 from coppice.formats.onnx.constants import array_of, tensor_of, value_of
-from coppice.onnx_operators import OnnxNetwork
+from coppice.onnx_operators import BranchNode, OnnxNetwork
 from coppice.onnx_operators.graph import Array
 from coppice.onnx_operators.node import OnnxNode
 
@@ -49,9 +49,9 @@ def _settled(module: OnnxNetwork, inputs: tuple[Tensor, ...]) -> dict[int, Any]:
 
 def _settle(model: onnx.ModelProto, numbers: dict[int, Any]) -> None:
     """Constants in the place of nodes whose numbers must stay."""
-    computing = [node for node in model.graph.node if node.op_type != "Constant"]
+    nodes = computing(model.graph)
     for place, number in numbers.items():
-        node = computing[place]
+        node = nodes[place]
         dtype = helper.tensor_dtype_to_np_dtype(_type_before(model, node.input[0]))
         value = numpy_helper.from_array(np.asarray(number, dtype=dtype))
         node.CopyFrom(helper.make_node("Constant", [], list(node.output), name=node.name, value=value))
@@ -80,30 +80,45 @@ class _Edit:
     model: onnx.ModelProto
     module: OnnxNetwork
     uses: dict[str, list[_Use]] = field(default_factory=dict)
+    #: Constants that are read by what isn't edited: the graph's outputs, and bodies that only the runtime computes.
+    kept: set[str] = field(default_factory=set)
+    names: set[str] = field(default_factory=set)
 
     def apply(self) -> None:
-        graph = self.model.graph
-        protos = [node for node in graph.node if node.op_type != "Constant"]
-        for place, proto in enumerate(protos):
-            node = self.module.node(place)
-            for position, value in _values(node):
-                self.uses.setdefault(proto.input[position], []).append(_Use(proto, position, value))
-            if isinstance(node, OnnxNode):
-                _set_attributes(proto, node)
-        kept = {entry.name for entry in graph.output} | {name for node in graph.node for name in captured(node)}
-        names = {name for node in graph.node for name in (*node.input, *node.output)}
-        for tensor in list(graph.initializer):
-            for fresh in self._rewritten(tensor, names, keep=tensor.name in kept):
-                graph.initializer.append(fresh)
-        for node in graph.node:
-            if node.op_type == "Constant":
-                self._rewrite_constant(node, names, keep=node.output[0] in kept)
+        self._collect(self.model.graph, self.module)
+        self._rewrite(self.model.graph, self.module)
         self._declare_inputs()
 
-    def _rewritten(self, tensor: TensorProto, names: set[str], *, keep: bool) -> Iterator[TensorProto]:
+    def _collect(self, graph: GraphProto, module: OnnxNetwork) -> None:
+        self.kept |= {entry.name for entry in graph.output}
+        self.names |= {name for node in graph.node for name in (*node.input, *node.output)}
+        for place, proto in enumerate(computing(graph)):
+            node = module.node(place)
+            for position, value in _values(node):
+                self.uses.setdefault(proto.input[position], []).append(_Use(proto, position, value))
+            _set_attributes(proto, node)
+            if not isinstance(node, BranchNode):
+                self.kept.update(captured(proto))
+                continue
+            for name in node.branches:
+                self._collect(branch_of(proto, name), node.branch(name))
+
+    def _rewrite(self, graph: GraphProto, module: OnnxNetwork) -> None:
+        for tensor in list(graph.initializer):
+            graph.initializer.extend(self._rewritten(tensor))
+        for place, proto in enumerate(computing(graph)):
+            node = module.node(place)
+            if isinstance(node, BranchNode):
+                for name in node.branches:
+                    self._rewrite(branch_of(proto, name), node.branch(name))
+        for constant in graph.node:
+            if constant.op_type == "Constant":
+                graph.initializer.extend(self._rewrite_constant(constant))
+
+    def _rewritten(self, tensor: TensorProto) -> list[TensorProto]:
         """Give the tensor its new value; where its readers need different ones, the others get tensors of their own."""
         original = array_of(tensor)
-        distinct: list[tuple[Array, list[_Use]]] = [(original, [])] if keep else []
+        distinct: list[tuple[Array, list[_Use]]] = [(original, [])] if tensor.name in self.kept else []
         for use in self.uses.get(tensor.name, []):
             value = use.value.reshape(original.shape) if use.value.size == original.size else use.value
             same = next((uses for known, uses in distinct if _equal(known, value)), None)
@@ -111,28 +126,30 @@ class _Edit:
                 distinct.append((value, [use]))
             else:
                 same.append(use)
+        added = []
         for number, (value, uses) in enumerate(distinct):
             if number == 0:
                 if not _equal(value, original):
                     tensor.CopyFrom(_tensor(value, tensor))
                 continue
             fresh = _tensor(value, tensor)
-            fresh.name = _free(f"{tensor.name}_{number}", names)
+            fresh.name = _free(f"{tensor.name}_{number}", self.names)
             for use in uses:
                 use.node.input[use.position] = fresh.name
-            yield fresh
+            added.append(fresh)
+        return added
 
-    def _rewrite_constant(self, node: onnx.NodeProto, names: set[str], *, keep: bool) -> None:
+    def _rewrite_constant(self, node: onnx.NodeProto) -> list[TensorProto]:
         attribute = value_of(node)
         tensor = tensor_of(node)
         before = tensor.SerializeToString(deterministic=True)
         name, tensor.name = tensor.name, node.output[0]
-        fresh = list(self._rewritten(tensor, names, keep=keep))
+        fresh = self._rewritten(tensor)
         tensor.name = name
         if attribute.name != "value" and tensor.SerializeToString(deterministic=True) != before:
             node.attribute.remove(attribute)
             node.attribute.append(helper.make_attribute("value", tensor))
-        self.model.graph.initializer.extend(fresh)
+        return fresh
 
     def _declare_inputs(self) -> None:
         """Files of before IR version 4 list their initializers as inputs, too, with their shapes."""
