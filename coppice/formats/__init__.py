@@ -48,6 +48,8 @@ def _by(load: str, state: str) -> str:
     return "Send its state dict. Run where it is:" + "".join(f"\n  {line}" for line in lines)
 
 
+_UNPACKED = "Unpack it and send the file that is inside; a SavedModel folder as a zip: zip -r model.zip FOLDER."
+
 #: What to send instead of a file that is understood and of no use here; `{file}` and `{stem}` are its own names.
 _INSTEAD = {
     Kind.TORCHSCRIPT: _by('model = torch.jit.load("{file}", map_location="cpu")', "model.state_dict()"),
@@ -56,6 +58,8 @@ _INSTEAD = {
     'torch.save(model.state_dict(), "{stem}_state.pth").',
     Kind.TORCH_TAR: _by('state = torch.load("{file}", map_location="cpu", weights_only=False)', "state"),
     Kind.SHARD_INDEX: SHARDS,
+    Kind.TAR: _UNPACKED,
+    Kind.GZIP: _UNPACKED,
 }
 
 

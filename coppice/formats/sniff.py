@@ -29,6 +29,8 @@ class Kind(StrEnum):
     ONNX = "an ONNX model"
     ONNX_ZIP = "a zip of an ONNX model"
     PICKLE = "a Python pickle"
+    TAR = "a tar archive"
+    GZIP = "a gzip file (.gz, .tar.gz, .tgz)"
     DAMAGED_ZIP = "a damaged zip archive"
     ZIP = "a zip archive"
     UNKNOWN = "of an unknown kind"
@@ -39,6 +41,7 @@ _HEADS: tuple[tuple[bytes, Kind], ...] = (
     (b"\x89HDF\r\n\x1a\n", Kind.HDF5),
     (b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.", Kind.TORCH_LEGACY),
     (b"\x80", Kind.PICKLE),
+    (b"\x1f\x8b", Kind.GZIP),
 )
 #: An ONNX file is a protocol buffer, which has no magic number: field 1, the IR version, then another of its fields
 #: (producer, version, domain, description, graph, operator sets, metadata).
@@ -46,6 +49,7 @@ _ONNX_HEAD = re.compile(rb"\x08[\x01-\x3f](?:[\x12\x1a\x22\x32\x3a\x42\x72]|\x28
 _ZIP_HEAD = b"PK\x03\x04"
 #: A tar archive says so in its first header, at this place.
 _TAR, _TAR_AT = b"ustar", 257
+_TAR_NAME = 100  # bytes, at the start of the header
 #: What the index of a model in several files opens with: a little metadata, then which tensor is where.
 _SHARD_INDEX = re.compile(rb'\s*\{\s*"(?:metadata|weight_map)"\s*:')
 _HEAD_BYTES = 512
@@ -74,7 +78,8 @@ def sniff(path: Path) -> Kind:
     if head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= path.stat().st_size:
         return Kind.SAFETENSORS
     if head[_TAR_AT:].startswith(_TAR):
-        return Kind.TORCH_TAR
+        # torch's had no folders: its members were called pickle, tensors, storages and sys_info.
+        return Kind.TAR if b"/" in head[:_TAR_NAME] else Kind.TORCH_TAR
     if _SHARD_INDEX.match(head):
         return Kind.SHARD_INDEX
     if (kind := next((kind for start, kind in _HEADS if head.startswith(start)), None)) is not None:
@@ -85,7 +90,8 @@ def sniff(path: Path) -> Kind:
 def _sniff_zip(path: Path) -> Kind:
     try:
         with zipfile.ZipFile(path) as archive:
-            names = {PurePosixPath(name).name for name in archive.namelist()}
+            # Windows' own PowerShell writes backslashes.
+            names = {PurePosixPath(name.replace("\\", "/")).name for name in archive.namelist()}
     except (zipfile.BadZipFile, ValueError, OSError, NotImplementedError):
         return Kind.DAMAGED_ZIP
     found = next((kind for name, kind in _MEMBERS if name in names), None)

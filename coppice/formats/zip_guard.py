@@ -34,7 +34,7 @@ class Archive:
         self.name = name
         self._opened = opened
         self._entries = entries
-        self._members = {name: info for name, info in entries.items() if not info.is_dir()}
+        self._members = {name: info for name, info in entries.items() if not name.endswith("/")}
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -76,7 +76,7 @@ class Archive:
                     continue
                 fresh = zipfile.ZipInfo(name, info.date_time)
                 fresh.compress_type, fresh.external_attr = info.compress_type, info.external_attr
-                content = b"" if info.is_dir() else replaced[name] if name in replaced else self.read(name)
+                content = b"" if name.endswith("/") else replaced[name] if name in replaced else self.read(name)
                 copy.writestr(fresh, content)
 
 
@@ -109,23 +109,24 @@ def _examined(archive: str, infos: list[zipfile.ZipInfo]) -> dict[str, zipfile.Z
         raise HostileFile(f"{archive}: {declared:,} bytes when unpacked; the limit is {MAX_UNPACKED_BYTES:,}.")
     entries: dict[str, zipfile.ZipInfo] = {}
     for info in infos:
-        if reason := _objection(info):
+        # `orig_filename` is what stands in the file: zipfile cuts `filename` at a NUL. Windows' own PowerShell writes
+        # backslashes, which APPNOTE.TXT 4.4.17 forbids.
+        name = info.orig_filename.replace("\\", "/")
+        if reason := _objection(name, info):
             raise HostileFile(f"{archive}: member {info.filename[:200]!r} {reason}.")
-        if info.filename in entries:
-            raise HostileFile(f"{archive}: two members are called {info.filename[:200]!r}.")
-        if not set(PurePosixPath(info.filename).parts) & set(CLUTTER):
-            entries[info.filename] = info
+        if name in entries:
+            raise HostileFile(f"{archive}: two members are called {name[:200]!r}.")
+        if not set(PurePosixPath(name).parts) & set(CLUTTER):
+            entries[name] = info
     return entries
 
 
-def _objection(info: zipfile.ZipInfo) -> str | None:
+def _objection(name: str, info: zipfile.ZipInfo) -> str | None:
     """Why this member can't be part of a model, or None."""
-    # `orig_filename` is what stands in the file: zipfile cuts `filename` at a NUL and turns backslashes round.
-    name = info.orig_filename
     kind = stat.S_IFMT(info.external_attr >> 16)
     if not name or any(ord(letter) < 32 for letter in name):
         return "has no printable name"
-    if name.startswith("/") or "\\" in name or ":" in name.split("/", 1)[0] or ".." in name.split("/"):
+    if name.startswith("/") or ":" in name.split("/", 1)[0] or ".." in name.split("/"):
         return "has a path that is not plainly inside the archive"
     if kind and not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):
         return "is a link or a device, not a file"

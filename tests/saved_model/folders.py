@@ -6,9 +6,10 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
-from coppice.formats.saved_model.bundle import read_bundle
+from coppice.formats.saved_model.bundle import HEADER, INDEX, read_bundle, shard_name
 from coppice.formats.saved_model.objects import read_objects
-from coppice.formats.saved_model.protos import Message, read, write
+from coppice.formats.saved_model.protos import Message, new, read, write
+from coppice.formats.saved_model.table import write_table
 
 Files = dict[str, bytes]
 TOP = "tiny/"
@@ -30,6 +31,24 @@ def zipped(files: Files, path: Path) -> Path:
         for name, content in files.items():
             made.writestr(f"{TOP}{name}", content)
     return path
+
+
+def sharded(files: Files, count: int) -> Files:
+    """The files with their variables dealt out to several shards, as a checkpoint of several hosts has them."""
+    bundle = read_bundle("test", files.__getitem__)
+    header = new("BundleHeaderProto")
+    header.CopyFrom(bundle.header)
+    header.num_shards = count
+    records, shards = {HEADER: write(header)}, [b""] * count
+    for number, (key, old) in enumerate(bundle.entries.items()):
+        entry = new("BundleEntryProto")
+        entry.CopyFrom(old)
+        entry.shard_id, entry.offset = number % count, len(shards[number % count])
+        shards[number % count] += bundle.raw(key)
+        records[key.encode()] = write(entry)
+    others = {name: content for name, content in files.items() if not name.startswith("variables/")}
+    named = {shard_name(number, count): shard for number, shard in enumerate(shards)}
+    return {**others, INDEX: write_table(records), **named}
 
 
 def graph_of(files: Files) -> Message:

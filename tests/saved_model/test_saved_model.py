@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import re
+import tarfile
 import tempfile
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -15,14 +18,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from coppice import pipeline
-from coppice.errors import CoppiceError, TruncatedFile, UnsupportedLayer
+from coppice.errors import CoppiceError, TruncatedFile, UnknownFormat, UnsupportedLayer
+from coppice.formats import open_upload
 from coppice.formats.keras.network import open_model
 from coppice.formats.saved_model import format as saved_model
+from coppice.formats.saved_model.bundle import read_bundle
 from coppice.formats.saved_model.constants import CantEdit
 from coppice.formats.saved_model.protos import Message, read
+from coppice.formats.sniff import Kind, sniff
 from coppice.records.request import Framework, Part, Request
 from tests.saved_model.conftest import FIXTURES
-from tests.saved_model.folders import files_of, graph_of, shapes_by_variable, with_graph, zipped
+from tests.saved_model.folders import files_of, graph_of, shapes_by_variable, sharded, with_graph, zipped
 
 
 @pytest.fixture(scope="module")
@@ -119,6 +125,54 @@ def test_an_edit_that_changes_nothing_gives_the_same_objects_and_arrays(archive:
     for layer, again in zip(file.layers, saved_model.read(tmp_path / "same.zip", "same.zip").layers, strict=True):
         for array, copy in zip(layer.arrays, again.arrays, strict=True):
             np.testing.assert_array_equal(array.value, copy.value)
+
+
+def test_variables_in_several_shards_are_cut_as_in_one_and_stay_in_several(
+    archive: Path, pruned: Path, tmp_path: Path
+) -> None:
+    whole = zipped(sharded(files_of(archive), 3), tmp_path / "sharded.zip")
+    cut = cut_in_half(whole, tmp_path / "cut.zip")
+    files, expected = files_of(cut), files_of(pruned)
+    assert sum(name.startswith("variables/variables.data-0000") for name in files) == 3
+    found, wanted = (read_bundle("test", one.__getitem__) for one in (files, expected))
+    assert {key: found.raw(key) for key in found.entries} == {key: wanted.raw(key) for key in wanted.entries}
+    assert files["saved_model.pb"] == expected["saved_model.pb"]
+
+
+def test_a_zip_of_powershell_with_backslashes_is_read(archive: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(archive) as opened, zipfile.ZipFile(tmp_path / "windows.zip", "w") as made:
+        for name in opened.namelist():
+            made.writestr(name.replace("/", "\\"), b"" if name.endswith("/") else opened.read(name))
+    assert sniff(tmp_path / "windows.zip") is Kind.SAVED_MODEL
+    found, wanted = (saved_model.read(path, path.name) for path in (tmp_path / "windows.zip", archive))
+    assert found.config == wanted.config
+    assert len(found.layers) == len(wanted.layers)
+
+
+def test_a_zip_of_macos_keeps_the_model_and_loses_the_clutter(archive: Path, pruned: Path, tmp_path: Path) -> None:
+    files = files_of(archive)
+    with zipfile.ZipFile(zipped(files, tmp_path / "mac.zip"), "a") as made:
+        for name in ("__MACOSX/tiny/._saved_model.pb", "tiny/.DS_Store", "tiny/variables/.DS_Store"):
+            made.writestr(name, b"clutter")
+    assert files_of(cut_in_half(tmp_path / "mac.zip", tmp_path / "out.zip")) == files_of(pruned)
+
+
+def test_a_folder_in_a_tarball_is_refused_with_what_to_do(archive: Path, tmp_path: Path) -> None:
+    for name, mode in (("model.tar", "w"), ("model.tar.gz", "w:gz")):
+        with tarfile.open(tmp_path / name, mode) as made:  # type: ignore[call-overload]  # the mode is no literal here
+            for member, content in files_of(archive).items():
+                info = tarfile.TarInfo(f"tiny/{member}")
+                info.size = len(content)
+                made.addfile(info, io.BytesIO(content))
+        request = Request(framework=Framework.KERAS, percent=0.5, files={Part.MODEL: name})
+        with pytest.raises(UnknownFormat, match=r"zip -r model\.zip FOLDER"):
+            open_upload(request, {Part.MODEL: tmp_path / name})
+
+
+def test_a_saved_model_of_tensorflow_1_is_refused_with_the_way_over_onnx(archive: Path, tmp_path: Path) -> None:
+    files = with_graph(files_of(archive), lambda graph: graph.ClearField("object_graph_def"))
+    with pytest.raises(UnsupportedLayer, match=r"TensorFlow 1 or an Estimator.*tf2onnx"):
+        saved_model.read(zipped(files, tmp_path / "one.zip"), "one.zip")
 
 
 @pytest.mark.slow

@@ -40,7 +40,8 @@ def refused(path: Path) -> str:
 
 
 @pytest.mark.parametrize(
-    "name", ["../evil", "model/../../evil", "/etc/passwd", "C:/evil", "C:evil", "model\\..\\evil", "a\nb", ".."]
+    "name",
+    ["../evil", "model/../../evil", "/etc/passwd", "C:/evil", "C:evil", "model\\..\\evil", "\\evil", "a\nb", ".."],
 )
 def test_a_path_that_leads_anywhere_else_is_hostile(tmp_path: Path, name: str) -> None:
     assert repr(name)[1:-1] in refused(archive(tmp_path / "a.zip", {name: b"x"}))

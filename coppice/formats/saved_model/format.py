@@ -21,7 +21,7 @@ from coppice.formats.saved_model.bundle import set_shape
 from coppice.formats.saved_model.constants import CantEdit
 from coppice.formats.saved_model.metadata import edited_record
 from coppice.formats.saved_model.objects import METADATA, MODEL, ROOT, SavedObjects, read_objects
-from coppice.formats.saved_model.owners import Owners
+from coppice.formats.saved_model.owners import Owners, rename_twins
 from coppice.formats.saved_model.protos import Message
 from coppice.formats.saved_model.protos import write as to_bytes
 from coppice.formats.saved_model.resized import resized
@@ -98,6 +98,7 @@ def edited_files(saved: SavedObjects, edited: KerasFile) -> tuple[dict[str, byte
     _edit_variables(saved, graph, changed)
     owners = Owners(sizes, str(saved.root.metadata["name"]), graph.graph_def.library)
     saved_model_graph.edit_functions(graph.graph_def, owners, set(graph.object_graph_def.concrete_functions))
+    rename_twins(graph.graph_def.library, sizes)
     saved_model_graph.edit_specs(graph.object_graph_def.concrete_functions, owners)
     by_key = {saved.keys[node]: array for node, array in changed.items()}
     files = {MODEL: to_bytes(model), **saved.bundle.rewrite(by_key)}

@@ -23,6 +23,12 @@ VALUE = "VARIABLE_VALUE"  # the name of a variable's attribute that is its value
 ROOT = 0
 _METRIC = "_tf_keras_metric"
 
+#: A graph without layers can still be pruned in another form.
+_AS_ONNX = (
+    "Or send it to the ONNX call: python -m tf2onnx.convert --saved-model FOLDER --output model.onnx --opset 17, where "
+    "FOLDER is the unpacked one."
+)
+
 JsonObject = dict[str, Any]
 
 
@@ -82,14 +88,16 @@ def read_objects(name: str, names: frozenset[str], member: Callable[[str], bytes
     if not model.meta_graphs:
         raise TruncatedFile(f"{name}: {MODEL} holds no graph. Save and zip the model again.")
     if len(model.meta_graphs) > 1:
-        raise Refused(f"{name}: a SavedModel with {len(model.meta_graphs)} graphs; Keras writes one.")
+        raise Refused(f"{name}: a SavedModel with {len(model.meta_graphs)} graphs; Keras writes one. {_AS_ONNX}")
     keras = read("SavedMetadata", member(METADATA), f"{name}: {METADATA}") if METADATA in names else None
     nodes = model.meta_graphs[0].object_graph_def.nodes
+    if not nodes:
+        raise UnsupportedLayer(f"{name} is a SavedModel of TensorFlow 1 or an Estimator: it has no layers. {_AS_ONNX}")
     records = _records(nodes, keras, name)
     if ROOT not in records:
         raise UnsupportedLayer(
-            f"{name} is a SavedModel without Keras' own record of its layers (an export, a TF-Hub module, or a model "
-            "that tf.saved_model.save wrote). Save the Keras model with model.save(...)."
+            f"{name} is a SavedModel without Keras' own record of its layers: model.export, tf.saved_model.save and TF "
+            f"Hub leave it out. Save the Keras model with model.save(...). {_AS_ONNX}"
         )
     bundle = read_bundle(name, member)
     keys = _bundle_keys(nodes, bundle, name)

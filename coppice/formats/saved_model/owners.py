@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
@@ -62,7 +63,13 @@ class Owners:
 
     def is_whole_model(self, function: str) -> bool:
         """Whether the function takes the model's own inputs, whose sizes no cut changes."""
-        return _WHOLE_MODEL.fullmatch(function) is not None or self._layers_called(function) == [()]
+        return self._layers_called(function) == [()] or self._is_signature(function)
+
+    def _is_signature(self, function: str) -> bool:
+        """Whether it is what a signature wraps: a function of the user's own, called with the model's inputs."""
+        callers = self._callers.get(function, ())
+        called = any(_WHOLE_MODEL.fullmatch(caller.function) and not caller.goes_on for caller in callers)
+        return called and self._context(function) == ()
 
     def of(self, function: str, node: str) -> Owner | None:
         """The owner of a node; None where names leave more than one choice or none."""
@@ -102,7 +109,9 @@ class Owners:
         if caller.goes_on:
             return self._context(caller.function)
         owner = self.of(caller.function, caller.node)
-        return None if owner is None else owner.path
+        if owner is None:  # between the layers of the model, or unknown
+            return () if self._context(caller.function) == () else None
+        return owner.path
 
 
 def _callers(library: Message) -> Mapping[str, list[_Caller]]:
@@ -126,6 +135,18 @@ def twins(library: Message) -> Mapping[bytes, list[str]]:
         if SAME in function.attr and not any(mark in function.attr for mark in _GRADIENT_HALVES):
             found[function.attr[SAME].s].append(function.signature.name)
     return found
+
+
+def rename_twins(library: Message, sizes: Sizes) -> None:
+    """Give implementations of one thing a name of their own: TensorFlow looks for them in the whole process.
+
+    Where a program has loaded the original, too, it would take one for the other. Of equal sizes they are equal.
+    """
+    shapes = sorted((path, sorted(layer.now.arrays.items())) for path, layer in sizes.items())
+    mark = hashlib.sha256(repr(shapes).encode()).hexdigest()[:8]
+    for function in library.function:
+        if SAME in function.attr:
+            function.attr[SAME].s += f"_{mark}".encode()
 
 
 def drop_unused(library: Message, roots: set[str]) -> None:
