@@ -151,10 +151,12 @@ def _shake(module: nn.Module, original: nn.Module) -> None:
     Positive tensors stay positive.
     """
     noise, start = torch.rand(_NOISES, generator=torch.Generator().manual_seed(0), dtype=torch.float64), 0
+    copies = stored(module)  # a computed tensor that the original keeps is, in the copy, one more
     with torch.no_grad():
-        for copy, tensor in zip(stored(module).values(), stored(original).values(), strict=True):
+        for name, tensor in stored(original).items():
             if not tensor.is_floating_point() or not tensor.numel():
                 continue
+            copy = copies[name]
             around = (noise if tensor.min() >= 0 else 2 * noise - 1).to(tensor.device, copy.dtype)
             rounds = -(-(start + tensor.numel()) // _NOISES)
             line = around.repeat(rounds) if rounds > 1 else around
