@@ -18,7 +18,7 @@ from torch import nn
 from coppice import rules
 from coppice.channels import Group
 from coppice.errors import NothingToPrune
-from coppice.formats import open_upload
+from coppice.formats import open_upload, recognised
 from coppice.formats.source import Source
 from coppice.records.plan import Plan
 from coppice.records.report import (
@@ -103,6 +103,7 @@ def report_on(network: Network, pruned: Pruned, request: Request) -> Report:
 def inspect(request: Request, files: Mapping[Part, Path], out: Path, progress: Tell) -> Inspection:
     """As `run`, but nothing is pruned: the account says what could be, and is the only artifact."""
     progress(Progress(step="read", fraction=0.0))
+    request = recognised(request, files)
     network = open_upload(request, files).network
     progress(Progress(step="trace", fraction=0.5))
     artifact = Artifact(name=RESULTS[Task.INSPECT], file="inspection.json", media_type="application/json")

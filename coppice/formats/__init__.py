@@ -74,6 +74,16 @@ def open_upload(request: Request, files: Files) -> Source:
     return _opener(request, part, files[part])(request, files)
 
 
+def recognised(request: Request, files: Files) -> Request:
+    """The request with the framework that the model's file is of, where its name allows several: a zip is any's."""
+    path = files.get(MODEL_PART[request.framework])
+    kind = sniff(path) if path is not None else Kind.UNKNOWN
+    if (request.framework, kind) in OPENERS:
+        return request
+    others = [one for one, known in OPENERS if known is kind and MODEL_PART[one] in files]
+    return request.model_copy(update={"framework": others[0]}) if others else request
+
+
 def _opener(request: Request, part: Part, path: Path) -> Opener:
     kind = sniff(path)
     entry = OPENERS.get((request.framework, kind))

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from coppice.errors import BadRequest, InputSizeInvalid, ParameterInvalid, ParameterMissing
 from coppice.http.intake import INTAKES, Intake
 from coppice.http.names import unknown_name
-from coppice.http.parts import UploadPart, part_names, parts_of
+from coppice.http.parts import UploadPart, frameworks_of, part_names, parts_of
 from coppice.records.inputs import parse_input_size, parse_model_args
 from coppice.records.request import Framework, Request, Task, parse_heads, parse_omit, parse_percent
 
@@ -231,12 +231,13 @@ def to_request(intake: Intake, values: Mapping[str, object], files: Mapping[Uplo
 def _framework(intake: Intake, values: Mapping[str, object], files: Mapping[UploadPart, str]) -> Framework:
     """The framework that the call, `model_type` and the files agree on; raises where they don't, or don't say."""
     left = intake.frameworks
-    for part in files:
-        if not left & part.calls:
+    for part, given in files.items():
+        taken = frameworks_of(intake, part, given)
+        if not left & taken:
             raise ParameterInvalid(
                 f"{part.part} is no part of a {'/'.join(left)} model, as which the other files came.", field=part.part
             )
-        left &= part.calls
+        left &= taken
     named = values.get("framework")
     if named is not None and named not in left:
         raise ParameterInvalid(
@@ -245,12 +246,15 @@ def _framework(intake: Intake, values: Mapping[str, object], files: Mapping[Uplo
         )
     if named is not None:
         return Framework(str(named))
-    if len(left) > 1:
+    if not files and len(left) > 1:
         raise ParameterMissing(
             "model is missing. Send a Keras model as the file part model, a PyTorch model as weights and class_def.",
             field="model",
         )
-    return next(iter(left))
+    # Of what the file may be, what the parameters mean something for; `formats.recognised` looks into the file.
+    meant = [parameter.calls for parameter in PARAMETERS if parameter.attribute in values]
+    fitting = [framework for framework in Framework if framework in left and all(framework in one for one in meant)]
+    return min(fitting or left, key=list(Framework).index)
 
 
 def _call_for(framework: object) -> str:

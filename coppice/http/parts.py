@@ -115,6 +115,13 @@ def find_part(intake: Intake, name: str, given: str) -> UploadPart:
     return next((part for part in meant if suffix in part.suffixes), meant[0])
 
 
+def frameworks_of(intake: Intake, part: UploadPart, given: str) -> frozenset[Framework]:
+    """Whose model a file can be by its part and suffix: a `.zip` may hold a SavedModel or an ONNX model."""
+    suffix = PurePosixPath(given).suffix.lower()
+    same = [one for one in parts_of(intake) if one.part is part.part and suffix in one.suffixes]
+    return frozenset[Framework]().union(*(one.calls for one in same or [part]))
+
+
 def file_name(part: UploadPart, given: str) -> str:
     """The name to keep a file under: safe, and the user's own where it matters.
 

@@ -66,6 +66,21 @@ def test_file_means_what_its_suffix_says(
 
 
 @pytest.mark.parametrize(
+    ("parameters", "name", "framework"),
+    [
+        ({}, "net.onnx", Framework.ONNX),
+        ({}, "model.zip", Framework.KERAS),
+        ({"model_type": "onnx"}, "model.zip", Framework.ONNX),
+        ({"input_size": "3,8,8"}, "model.zip", Framework.ONNX),  # which means nothing for a Keras model
+    ],
+)
+def test_a_zip_may_be_of_keras_or_of_onnx(
+    settings: Settings, parameters: dict[str, str], name: str, framework: Framework
+) -> None:
+    assert accepted(settings, send(settings, parameters, {"model": (name, b"PK")})).framework is framework
+
+
+@pytest.mark.parametrize(
     ("parameters", "files", "http_status", "code", "field"),
     [
         ({"model_type": "pt"}, KERAS, 400, "parameter_invalid", "model_type"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from onnx import helper
 from typer.testing import CliRunner
 
 import coppice
+from coppice import pipeline
 from coppice.cli.app import app
 from coppice.http.intake import INTAKES
 from coppice.http.parameters import read_parameters, to_request
@@ -47,6 +49,20 @@ def test_inspect_takes_an_onnx_file_by_its_suffix() -> None:
     part = find_part(intake, "model", "net.onnx")
 
     assert to_request(intake, {}, {part: "net.onnx"}).framework is Framework.ONNX
+
+
+def test_what_a_zip_holds_decides_whose_model_is_inspected(tmp_path: Path) -> None:
+    onnx.save_model(model(), tmp_path / "net.onnx", save_as_external_data=True, location="net.data", size_threshold=0)
+    path = tmp_path / "net.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in ("net.onnx", "net.data"):
+            archive.write(tmp_path / name, name)
+    intake = INTAKES["inspect"]
+    request = to_request(intake, {}, {find_part(intake, "model", path.name): path.name})
+    found = pipeline.inspect(request, {Part.MODEL: path}, tmp_path, lambda _: None)
+
+    assert found.request.framework is Framework.ONNX
+    assert [(group.name, group.channels) for group in found.groups] == [("first", 8)]
 
 
 @pytest.mark.slow
