@@ -80,7 +80,8 @@ def copied(module: nn.Module, instead: Mapping[int, torch.Tensor] = MappingProxy
     memo: dict[int, Any] = {**shells, **computed, **instead}
     for part in reversed(parts):
         # The same as `deepcopy`, which would also copy every name, and the dozen dictionaries of hooks that are empty.
-        state = {name: value if type(value) in _ATOMS else _deep(value, memo) for name, value in vars(part).items()}
+        state = part.__getstate__().items()  # type: ignore[no-untyped-call]
+        state = {name: value if type(value) in _ATOMS else _deep(value, memo) for name, value in state}
         shells[id(part)].__setstate__(state)  # type: ignore[no-untyped-call]
     return _deep(module, memo)  # type: ignore[no-any-return]
 
@@ -97,10 +98,10 @@ def _deep(value: Any, memo: dict[int, Any]) -> Any:
 
 @cache
 def _is_ordinary(kind: type[nn.Module]) -> bool:
-    """Whether modules of this class leave it to Python how they are copied."""
+    """Whether modules of this class are copied as torch's own are."""
     own = hasattr(kind, "__deepcopy__") or any("__slots__" in vars(base) for base in kind.__mro__)
     return not own and all(
-        getattr(kind, name) is getattr(object, name) for name in ("__reduce__", "__reduce_ex__", "__getstate__")
+        getattr(kind, name) is getattr(nn.Module, name) for name in ("__reduce__", "__reduce_ex__", "__getstate__")
     )
 
 

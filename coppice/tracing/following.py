@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, TypeVar
 
 import numpy as np
@@ -23,6 +23,8 @@ from coppice.tracing.tracked import Attribute, Expression, Length, Literal, Trac
 
 T = TypeVar("T")
 
+#: Layers that oneDNN would run in one piece, hiding what they are made of.
+_RECURRENT = frozenset({"lstm", "gru", "rnn_tanh", "rnn_relu"})
 _SHAPE = vars(torch._C.TensorBase)["shape"].__get__
 #: Python code of torch's own that a mode would otherwise run in one piece, blind to the sizes within.
 _COMPOSITES = (torch.nn.functional, torch.functional)
@@ -140,7 +142,8 @@ class Following(TorchFunctionMode):
         name = getattr(func, "__name__", "")
         self.literal = _read(LITERAL[name], args, kwargs) or frozenset() if name in LITERAL else frozenset()
         try:
-            result = func(*args, **kwargs)
+            with _without_onednn() if name in _RECURRENT else nullcontext():
+                result = func(*args, **kwargs)
         finally:
             self.literal = frozenset()
         if name in ("size", "__get__"):
@@ -213,6 +216,17 @@ class Following(TorchFunctionMode):
             self._place_of[holder, inside] = len(self._places)
             self._places.append((holder, inside, value))
         return self._place_of[holder, inside]
+
+
+@contextmanager
+def _without_onednn() -> Iterator[None]:
+    # torch.backends.mkldnn.flags would also set TF32, which warns on machines without an Intel GPU.
+    before = torch._C._get_mkldnn_enabled()
+    torch._C._set_mkldnn_enabled(False)
+    try:
+        yield
+    finally:
+        torch._C._set_mkldnn_enabled(before)
 
 
 def _read(read: Callable[..., T], *arguments: Any) -> T | None:

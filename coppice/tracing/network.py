@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import nn
@@ -21,21 +21,41 @@ class Layer:
 
 def stored(module: nn.Module) -> dict[str, torch.Tensor]:
     """The tensors of a network by name; one that is stored under several names comes once, under the first."""
-    return {**dict(module.named_parameters()), **dict(module.named_buffers()), **tables(module)}
+    return _named(module, (_parameters, _buffers, _plain_attributes))
 
 
 def tables(module: nn.Module) -> dict[str, torch.Tensor]:
     """The tensors that modules keep in plain attributes, by name: positions, say, which no state dict holds."""
-    known = {id(tensor) for tensor in [*module.parameters(), *module.buffers()]}
-    found: dict[str, torch.Tensor] = {}
-    for path, part in module.named_modules():
-        for name, value in vars(part).items():
-            # What is computed (the weight under the weight norm of old) is a table of nothing.
-            if type(value) is torch.Tensor and value.is_leaf and value.is_floating_point() and value.is_contiguous():
-                if id(value) not in known:
-                    found[f"{path}.{name}" if path else name] = value
-                known.add(id(value))
+    known = _named(module, (_parameters, _buffers))
+    return {name: tensor for name, tensor in stored(module).items() if name not in known}
+
+
+def _named(module: nn.Module, kinds: Sequence[Callable[[nn.Module], Mapping[str, Any]]]) -> dict[str, torch.Tensor]:
+    parts, found, seen = list(module.named_modules()), dict[str, torch.Tensor](), set[int]()
+    for contents in kinds:
+        for path, part in parts:
+            for name, tensor in contents(part).items():
+                if tensor is not None and id(tensor) not in seen:
+                    seen.add(id(tensor))
+                    found[f"{path}.{name}" if path else name] = tensor
     return found
+
+
+def _parameters(part: nn.Module) -> Mapping[str, Any]:
+    return part._parameters
+
+
+def _buffers(part: nn.Module) -> Mapping[str, Any]:
+    return part._buffers
+
+
+def _plain_attributes(part: nn.Module) -> Mapping[str, Any]:
+    # What is computed (the weight under the weight norm of old) is a table of nothing.
+    return {
+        name: value
+        for name, value in vars(part).items()
+        if type(value) is torch.Tensor and value.is_leaf and value.is_floating_point() and value.is_contiguous()
+    }
 
 
 def fade(

@@ -215,9 +215,7 @@ def _watch(tracer: Tracer, module: nn.Module, inputs: Sequence[torch.Tensor]) ->
 
     hooks = [register_module_forward_pre_hook(enter), register_module_forward_hook(leave, always_call=True)]
     try:
-        # oneDNN's fused recurrent layers and fused attention hide what they are made of.
-        with (
-            _without_onednn(),
+        with (  # fused attention hides what it is made of
             torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH),
             tracer,
             tracer.numbers.of(module),
@@ -231,17 +229,6 @@ def _watch(tracer: Tracer, module: nn.Module, inputs: Sequence[torch.Tensor]) ->
         if isinstance(leaf, torch.Tensor):
             for labels in tracer.labels(leaf):
                 tracer.ledger.output(labels)
-
-
-@contextmanager
-def _without_onednn() -> Iterator[None]:
-    # torch.backends.mkldnn.flags would also set TF32, which warns on machines without an Intel GPU.
-    before = torch._C._get_mkldnn_enabled()
-    torch._C._set_mkldnn_enabled(False)
-    try:
-        yield
-    finally:
-        torch._C._set_mkldnn_enabled(before)
 
 
 @contextmanager
