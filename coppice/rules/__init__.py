@@ -9,12 +9,14 @@ from __future__ import annotations
 import torch
 
 from coppice.rules import (
+    complex_numbers,
     contraction,
     convolution,
     creation,
     elementwise,
     indexing,
     joining,
+    losses,
     movement,
     normalization,
     reduction,
@@ -23,12 +25,14 @@ from coppice.rules import (
 from coppice.tracing.call import Rule
 
 TABLES: tuple[dict[str, Rule], ...] = (
+    complex_numbers.RULES,
     contraction.RULES,
     convolution.RULES,
     creation.RULES,
     elementwise.RULES,
     indexing.RULES,
     joining.RULES,
+    losses.RULES,
     movement.RULES,
     normalization.RULES,
     reduction.RULES,
@@ -52,7 +56,7 @@ RULES: dict[str, Rule] = _merged()
 
 def rule_of(op: torch._ops.OpOverload) -> Rule | None:
     """The rule of an operator: by its full name, by the framework's own tag, or by its name without overload."""
-    name, overload = op._schema.name, op._schema.overload_name
+    name, overload = op._schema.name, op._overloadname
     if (found := RULES.get(f"{name}.{overload}")) is not None:
         return found
     if _pointwise(op):  # before the bare name: `max(a, b)` compares tensors, `max(a)` reduces one

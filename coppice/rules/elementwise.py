@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from coppice.channels import Axes, Labels
 from coppice.rules.blocks import meeting
 from coppice.tracing.call import Call, Rule, fixed
@@ -32,6 +34,14 @@ def broadcast(call: Call, operands: Sequence[Axes], shape: Sequence[int]) -> Axe
             for labels in spread[1:]:
                 result[-place] = call.ledger.tie(result[-place], labels)
     return tuple(result)
+
+
+def compared(call: Call) -> Sequence[Axes]:
+    """equal, allclose: what meets is compared, and one answer given for all; a removed channel equals itself."""
+    first, second = call.axes("self"), call.axes("other")
+    for labels in broadcast(call, [first, second], np.broadcast_shapes(*(one.shape for one in call.tensors()))):
+        call.ledger.contract(labels, labels)
+    return []
 
 
 def triangle(call: Call) -> Sequence[Axes]:
@@ -63,6 +73,7 @@ RULES: dict[str, Rule] = {
             "aten::_to_copy",
             "aten::alias",
             "aten::clone",
+            "aten::complex",
             "aten::contiguous",
             "aten::copy",
             "aten::copy_",
@@ -74,6 +85,7 @@ RULES: dict[str, Rule] = {
             "aten::log_sigmoid_forward",
             "aten::masked_fill",
             "aten::native_dropout",
+            "aten::polar",
             "aten::rrelu_with_noise",
             "aten::rsub",
             "aten::where",
@@ -93,6 +105,7 @@ RULES: dict[str, Rule] = {
         ),
         kept,
     ),
+    **dict.fromkeys(("aten::allclose", "aten::equal.default"), compared),  # the tag calls the second pointwise
     "aten::glu": gated,
     "aten::tril": triangle,
     "aten::triu": triangle,

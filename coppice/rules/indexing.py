@@ -79,13 +79,28 @@ def placed(call: Call) -> Sequence[Axes]:
     return [tuple(axes)]
 
 
+def packed(call: Call) -> Sequence[Axes]:
+    """_pack_padded_sequence: the steps of all sequences, one after the other; the features pass."""
+    axes = call.axes("input")
+    for labels in axes[:2]:
+        call.ledger.fix(labels, "steps and sequences that are packed")
+    steps, sizes = call.outputs
+    return [(*fixed(steps.shape[:1]), *axes[2:]), fixed(sizes.shape)]
+
+
 def index(call: Call) -> Sequence[Axes]:
     """`x[i]`, `x[mask]`, `x[:, i, j]`: the axes under the tables are fixed, the others pass."""
     return [_picked(call)]
 
 
 def index_put(call: Call) -> Sequence[Axes]:
-    """`x[i] = y`: the values lie on `x[i]`."""
+    """`x[i] = y`: the values lie on `x[i]`. `x[x < 0] = 0` chooses by value, position for position."""
+    first, *rest = call["indices"]
+    if not rest and first is not None and first.dtype is torch.bool and call["values"].numel() == 1:
+        chosen = list(call.axes("self"))
+        for place, labels in enumerate(call.labels(first)):
+            chosen[place] = call.ledger.tie(chosen[place], labels)
+        return [tuple(chosen)]
     axes = _picked(call)
     broadcast(call, [axes, call.axes("values")], [labels.size for labels in axes])
     return [call.axes("self")]
@@ -120,6 +135,7 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(("aten::index", "aten::_unsafe_index"), index),
     **dict.fromkeys(("aten::index_put", "aten::_unsafe_index_put", "aten::_index_put_impl"), index_put),
     "aten::index_select": index_select,
+    "aten::_pack_padded_sequence": packed,
     **dict.fromkeys(("aten::index_add", "aten::index_copy", "aten::index_fill"), placed),
     **dict.fromkeys(("aten::gather", "aten::scatter", "aten::scatter_add", "aten::scatter_reduce"), gathered),
 }

@@ -40,6 +40,19 @@ def _untouched(call: Call, number: int) -> bool:
     return window is not None and of("kernel_size", window) == of("stride", window) == 1 and not of("padding", [0])
 
 
+def unpooled(rank: int) -> Rule:
+    """max_unpool: the values and the places that they go to are one channel; a place counts positions of an image."""
+
+    def rule(call: Call) -> Sequence[Axes]:
+        x, places = call.axes("self"), call.axes("indices")
+        for labels in (*x[-rank:], *places[-rank:]):
+            call.ledger.fix(labels, "spatial axis of a pooling or resizing")
+        before = tuple(call.ledger.tie(one, other) for one, other in zip(x[:-rank], places[:-rank], strict=True))
+        return [(*before, *fixed(call.outputs[0].shape[-rank:]))]
+
+    return rule
+
+
 def padded(call: Call) -> Sequence[Axes]:
     """constant_pad_nd: what is added stays, what was there keeps its labels."""
     axes, pad = list(call.axes("self")), call["pad"]
@@ -117,6 +130,8 @@ RULES: dict[str, Rule] = {
     "aten::avg_pool2d": averaged(2),
     "aten::avg_pool3d": averaged(3),
     "aten::constant_pad_nd": padded,
+    "aten::max_unpool2d": unpooled(2),
+    "aten::max_unpool3d": unpooled(3),
     **dict.fromkeys(
         (
             "aten::adaptive_avg_pool1d",
@@ -140,7 +155,6 @@ RULES: dict[str, Rule] = {
             "aten::adaptive_max_pool2d",
             "aten::fractional_max_pool2d",
             "aten::max_pool2d_with_indices",
-            "aten::max_unpool2d",
             "aten::reflection_pad2d",
             "aten::replication_pad2d",
             "aten::upsample_bicubic2d",

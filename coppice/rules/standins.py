@@ -49,7 +49,7 @@ def replaced(op: torch._ops.OpOverload, args: Sequence[Any], kwargs: Mapping[str
 
 
 def _found(op: torch._ops.OpOverload) -> StandIn | None:
-    name, overload = op._schema.name, op._schema.overload_name
+    name, overload = op._schema.name, op._overloadname
     return STAND_INS.get(f"{name}.{overload}") or STAND_INS.get(name)
 
 
@@ -108,6 +108,10 @@ def _reduced_counts(call: Arguments) -> Numbers:
     x, dim = call["self"], call.get("dim")
     dims = range(x.dim()) if dim is None or dim == [] else dim if isinstance(dim, (list, tuple)) else [dim]
     return tuple(x.shape[d] for d in dims) if x.dim() else ()
+
+
+def _loss_counts(call: Arguments) -> Numbers:
+    return tuple(call["self"].shape) if call["reduction"] == 1 else ()
 
 
 def _ones(_: Arguments, outputs: Any) -> Any:
@@ -178,6 +182,17 @@ STAND_INS: dict[str, StandIn] = {
     ),
     "aten::_log_softmax": StandIn(
         counts=_along_counts, value=lambda call, _: -torch.nn.functional.softplus(-call["self"])
+    ),
+    **dict.fromkeys(
+        (
+            "aten::binary_cross_entropy",
+            "aten::binary_cross_entropy_with_logits",
+            "aten::huber_loss",
+            "aten::mse_loss",
+            "aten::smooth_l1_loss",
+            "aten::soft_margin_loss",
+        ),
+        StandIn(counts=_loss_counts, value=_ones),
     ),
     "aten::convolution": StandIn(counts=_window_counts, value=_centre_tap),
     **dict.fromkeys(("aten::avg_pool2d", "aten::avg_pool3d"), _POOLED),
