@@ -22,7 +22,7 @@ from coppice.errors import ForwardFailed, OutputsNotNumbers, VerificationFailed
 from coppice.records.plan import Plan
 from coppice.records.report import Check, Verification
 from coppice.steps.apply import apply, cast, mask, masked
-from coppice.steps.twins import differing, watched
+from coppice.steps.twins import Precisions, differing, watched
 from coppice.tracing import Network, forward, stored
 
 #: Largest |difference| over largest |output| of a right cut: float64 rounding over some hundred layers stays far below
@@ -128,16 +128,22 @@ def _equal_but_for_statistics(network: Network, pruned: nn.Module, plan: Plan, d
 
 
 def _rounding(network: Network, plan: Plan, dtype: torch.dtype) -> float:
-    """How far the masked original, shaken, moves from itself when every weight is rounded to its neighbour."""
+    """How far the masked original, shaken, moves from itself when every weight is rounded to its neighbour.
+
+    To its neighbour in the precision that the code computes in: some of it may insist on float32.
+    """
     dense, inputs = cast(network.module, dtype), _as(network.inputs, dtype)
     _shake(dense, network.module)
     mask(dense, plan)
-    if (expected := _finite(dense, inputs)) is None:
+    with Precisions() as seen:
+        expected = _finite(dense, inputs)
+    if expected is None:
         return 0.0
+    coarsest = torch.float32 if seen.found - {torch.float64} else torch.float64
     with torch.no_grad():
         for tensor in dense.parameters():
             if tensor.dtype is dtype:
-                tensor.mul_(1 + torch.finfo(dtype).eps)
+                tensor.mul_(1 + torch.finfo(coarsest).eps)
     return difference(expected, forward(dense, inputs))
 
 

@@ -309,6 +309,13 @@ CASES: dict[str, Case] = {
         {"a": 4, "experts": 3, "b": 4},
         shape=(5, 6),
     ),
+    "code that insists on float32": Case(
+        pair(64),
+        lambda m, x: m["b"](
+            ((y := m["a"](x).relu().float()) / (y.sum(1, keepdim=True) + 1e-3)).to(m["b"].weight.dtype)
+        ),
+        {"a": 32, "b": 4},
+    ),
     "a mask drawn at random": Case(
         pair(), lambda m, x: m["b"](m["a"](x) * (torch.rand(2, 1, 8, 8) > 0.5)), {"a": 4, "b": 4}
     ),
