@@ -65,6 +65,9 @@ def _simple(cell: KerasLayer, projected: Tensor, states: States) -> tuple[Tensor
 
 def _lstm(cell: KerasLayer, projected: Tensor, states: States) -> tuple[Tensor, ...]:
     h, _ = states
+    bias = cell.optional("bias")
+    if bias is not None and bias.dim() > 1:  # that of a CuDNNLSTM, which has one for each product
+        projected = projected + bias[1]
     return lstm_gates(cell, projected if h is None else projected + h @ cell.array("recurrent_kernel"), states, -1)
 
 
@@ -110,7 +113,7 @@ def _inner(cell: KerasLayer, h: Tensor | None) -> Tensor | None:
 
 def resets_after(cell: KerasLayer) -> bool:
     """Whether a GRU resets after the product; unsaid before Keras 2.1.3, when there was but the other way."""
-    return bool(cell.config.get("reset_after", False))
+    return bool(cell.config.get("reset_after", cell.class_name == "CuDNNGRU"))
 
 
 _SIMPLE, _LSTM, _GRU = Cell(step=_simple, states=1), Cell(step=_lstm, states=2), Cell(step=_gru, states=1)
@@ -120,8 +123,10 @@ CELLS: dict[str, Cell] = {
     "SimpleRNN": _SIMPLE,
     "SimpleRNNCell": _SIMPLE,
     "LSTM": _LSTM,
+    "CuDNNLSTM": _LSTM,
     "LSTMCell": _LSTM,
     "GRU": _GRU,
+    "CuDNNGRU": _GRU,
     "GRUCell": _GRU,
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -14,7 +15,7 @@ from coppice.keras_layers.contraction import contracted, parse
 from coppice.keras_layers.convolution import kernel_and_bias
 from coppice.keras_layers.dialect import Dialect
 from coppice.keras_layers.layer import KerasLayer
-from coppice.keras_layers.masks import passed
+from coppice.keras_layers.masks import masked, passed
 from coppice.keras_layers.table import Shapes, keras_layer
 
 
@@ -42,6 +43,26 @@ def _real_words(layer: KerasLayer, x: Tensor) -> Tensor | None:
 def embedding(layer: KerasLayer, x: Tensor) -> Tensor:
     """A row per index. Keras 2 hands indices over as floats."""
     return F.embedding(x.long(), layer.array("embeddings"))
+
+
+def _both_embeddings(config: Mapping[str, Any], _dialect: Dialect) -> tuple[str, ...]:
+    return ("embeddings",) if config.get("tie_weights", True) else ("embeddings", "reverse_embeddings")
+
+
+@keras_layer(
+    "ReversibleEmbedding",
+    variables=_both_embeddings,
+    sizes=lambda layer, _shapes: {"output_dim": layer.array("embeddings").shape[1]},
+    masks=None,
+)
+def reversible_embedding(layer: KerasLayer, x: Tensor, reverse: Any = False) -> Tensor:
+    """A row per index; in reverse, how much a vector is like each row."""
+    if not reverse:
+        return masked(F.embedding(x.long(), layer.array("embeddings")), _real_words(layer, x))
+    other = layer.optional("reverse_embeddings")
+    logits = x @ (layer.array("embeddings").t() if other is None else other)
+    cap = layer.config.get("logit_soft_cap")
+    return logits if cap is None else torch.tanh(logits / float(cap)) * float(cap)
 
 
 @keras_layer(

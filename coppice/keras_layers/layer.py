@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
+from coppice.errors import BadUpload
 from coppice.keras_layers.configuration import Config, Entry, class_name
 from coppice.keras_layers.dialect import Dialect
 from coppice.keras_layers.masks import masked
 from coppice.keras_layers.table import LayerClass, Shapes
 from coppice.keras_layers.tree import replaced
+from coppice.records.inputs import MAX_INPUT_ELEMENTS
 
 
 class KerasLayer(nn.Module):
@@ -44,6 +47,9 @@ class KerasLayer(nn.Module):
             # Keras counts every array as a parameter, moving statistics as the ones that are not trained.
             trainable = tensor.is_floating_point() and variable not in row.statistics and not self.inference_only
             self.register_parameter(variable, nn.Parameter(tensor, requires_grad=trainable))
+        for key in row.lengths:
+            # Ones, as many as the number says: an axis that is made of them can be traced and cut.
+            self.register_buffer(f"ones_{key}", torch.ones(_bounded(self, key)), persistent=False)
         for part, module in (parts or {}).items():
             self.add_module(part, module)
 
@@ -63,6 +69,10 @@ class KerasLayer(nn.Module):
     def optional(self, variable: str) -> Tensor | None:
         """The array of that name, or None where the configuration does without: a bias, a scale."""
         return self._parameters.get(variable)
+
+    def length(self, key: str) -> Tensor:
+        """The ones that stand for a length in the configuration."""
+        return self.get_buffer(f"ones_{key}")
 
     def train(self, mode: bool = True) -> KerasLayer:
         """Training mode, except where Keras would stay in inference mode."""
@@ -91,6 +101,14 @@ class KerasLayer(nn.Module):
     def extra_repr(self) -> str:
         """The class, for printing."""
         return self.class_name
+
+
+def _bounded(layer: KerasLayer, key: str) -> int:
+    """A length of the configuration, within reason."""
+    length = int(layer.config[key])
+    if not 0 <= length <= MAX_INPUT_ELEMENTS:
+        raise BadUpload(f"layer {layer.layer_name!r} ({layer.class_name}) has {key}={length}.")
+    return length
 
 
 def _with_mask(inputs: Any, mask: Any) -> Any:

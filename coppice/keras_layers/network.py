@@ -90,6 +90,15 @@ class KerasNetwork(nn.Module):
             return [inputs[0][name] for name in self.graph.input_names]
         return tensors_in(inputs)
 
+    def as_stored(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The module's tensors, by name, in the layout of the file."""
+        found: dict[str, Tensor] = {}
+        for name, tensor in tensors.items():
+            owner, _, variable = name.rpartition(".")
+            layer = self.get_submodule(owner)
+            found[name] = layer.row.layout.write(variable, tensor) if isinstance(layer, KerasLayer) else tensor
+        return found
+
     def resized(self) -> None:
         """Bring the configuration into agreement with the sliced tensors (see `resizing.py`)."""
         bring_up_to_date(self)
@@ -153,7 +162,8 @@ def _module(
         part.name: _module(part.entry, bound, shelf, dialect, path=(*path, part.name))
         for part in parts_of(entry, path[-1], dialect)
     }
-    return KerasLayer(name=path[-1], entry=entry, row=row, arrays=arrays, dialect=dialect, parts=parts)
+    laid_out = {variable: row.layout.read(variable, array) for variable, array in arrays.items()}
+    return KerasLayer(name=path[-1], entry=entry, row=row, arrays=laid_out, dialect=dialect, parts=parts)
 
 
 def _tensor(array: NDArray[Any]) -> Tensor:

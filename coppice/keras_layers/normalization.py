@@ -61,28 +61,37 @@ def batch_normalization(layer: KerasLayer, x: Tensor) -> Tensor:
     return y.movedim(1, axis)
 
 
-@keras_layer("LayerNormalization", variables=_scale_and_shift, masks=passed)
+def _layer_variables(config: Mapping[str, Any], dialect: Dialect) -> tuple[str, ...]:
+    return ("gamma",) if config.get("rms_scaling") else _scale_and_shift(config, dialect)
+
+
+@keras_layer("LayerNormalization", variables=_layer_variables, masks=passed)
 def layer_normalization(layer: KerasLayer, x: Tensor) -> Tensor:
     """Mean and variance over some axes of every sample, the last one as a rule."""
-    axes = sorted(axis % x.dim() for axis in _axes(layer))
-    if layer.config.get("rms_scaling"):
-        raise UnsupportedLayer(
-            f"layer {layer.layer_name!r} (LayerNormalization) scales by RMS; use RMSNormalization.",
-            field=layer.layer_name,
-        )
-    last = list(range(x.dim() - len(axes), x.dim()))
-    moved = x if axes == last else x.movedim(axes, last)
+    moved, axes, last = _axes_last(layer, x)
     epsilon = float(layer.config.get("epsilon", 1e-3))
-    y = F.layer_norm(moved, moved.shape[last[0] :], layer.optional("gamma"), layer.optional("beta"), epsilon)
+    if layer.config.get("rms_scaling"):
+        # In spite of its name, Keras scales by the variance, and shifts nothing.
+        variance = moved.var(last, correction=0, keepdim=True)
+        y = moved * torch.rsqrt(variance + epsilon) * layer.array("gamma")
+    else:
+        y = F.layer_norm(moved, moved.shape[last[0] :], layer.optional("gamma"), layer.optional("beta"), epsilon)
     return y if axes == last else y.movedim(last, axes)
+
+
+def _axes_last(layer: KerasLayer, x: Tensor) -> tuple[Tensor, list[int], list[int]]:
+    """The tensor with the axes that are normalized at the end, where they were, and where they are."""
+    axes = sorted(axis % x.dim() for axis in _axes(layer))
+    last = list(range(x.dim() - len(axes), x.dim()))
+    return x if axes == last else x.movedim(axes, last), axes, last
 
 
 @keras_layer("RMSNormalization", variables=lambda _config, _dialect: ("scale",), masks=passed)
 def rms_normalization(layer: KerasLayer, x: Tensor) -> Tensor:
-    """Divided by the root of the mean square over the last axis."""
-    if _axes(layer) not in ([-1], [x.dim() - 1]):
-        raise UnsupportedLayer(f"layer {layer.layer_name!r} (RMSNormalization) normalizes another axis than the last.")
-    return F.rms_norm(x, x.shape[-1:], layer.array("scale"), float(layer.config.get("epsilon", 1e-6)))
+    """Divided by the root of the mean square over some axes, the last one as a rule."""
+    moved, axes, last = _axes_last(layer, x)
+    y = F.rms_norm(moved, moved.shape[last[0] :], layer.array("scale"), float(layer.config.get("epsilon", 1e-6)))
+    return y if axes == last else y.movedim(last, axes)
 
 
 @keras_layer("GroupNormalization", variables=_scale_and_shift, masks=passed)

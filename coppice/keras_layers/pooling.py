@@ -60,6 +60,20 @@ def _average(x: Tensor, window: Window, padding: tuple[int, ...]) -> Tensor:
     return F.avg_pool3d(x, window.size, window.strides, padding, count_include_pad=False)
 
 
+_ADAPTIVE = {
+    "Average": {1: F.adaptive_avg_pool1d, 2: F.adaptive_avg_pool2d, 3: F.adaptive_avg_pool3d},
+    "Max": {1: F.adaptive_max_pool1d, 2: F.adaptive_max_pool2d, 3: F.adaptive_max_pool3d},
+}
+
+
+@keras_layer(*(f"Adaptive{kind}Pooling{rank}D" for kind in _ADAPTIVE for rank in (1, 2, 3)))
+def adaptive_pooling(layer: KerasLayer, x: Tensor) -> Tensor:
+    """As many windows as the output has positions, as equal as can be."""
+    rank = x.dim() - 2
+    pool = _ADAPTIVE["Max" if "Max" in layer.class_name else "Average"][rank]
+    return to_own_order(layer, pool(to_channels_first(layer, x), whole(layer.config, "output_size", rank)))
+
+
 def _spatial_axes(layer: KerasLayer, x: Tensor) -> tuple[int, ...]:
     return tuple(range(2, x.dim())) if is_channels_first(layer) else tuple(range(1, x.dim() - 1))
 

@@ -9,12 +9,12 @@ from coppice.keras_layers.operations import is_known_function, is_operation, ope
 from coppice.keras_layers.table import LAYERS, LayerClass, Part
 
 _NO_MODEL = "what it computes is not in the file"
-_TEXTS = "it works on texts, and its vocabulary is no tensor. Do that step before the model"
-_CUDNN = "its arrays are laid out for a graphics library. Load its weights into a plain LSTM or GRU and save that"
+_TEXTS = (
+    "it works on texts, which no channel of a network holds. Prune the model that takes its output (the one that you "
+    "trained before you put this layer in front), and put the layer in front of the result"
+)
 #: Classes that can't be passed over, because they change the shape of what they get.
 _REFUSED: dict[str, str] = {
-    "CuDNNLSTM": _CUDNN,
-    "CuDNNGRU": _CUDNN,
     "KerasLayer": _NO_MODEL,
     "TFSMLayer": _NO_MODEL,
     "TorchModuleWrapper": _NO_MODEL,
@@ -36,6 +36,8 @@ def row_of(entry: Entry, name: str) -> LayerClass | None:
         return LAYERS["GetItem"] if kind == "GetItem" else operation_row(entry)
     if kind in ("TFOpLambda", "TensorFlowOpLayer") and not is_known_function(entry):
         return None
+    if kind == "IntegerLookup" and not isinstance(entry["config"].get("vocabulary"), list):
+        return None  # adapted: what it looks up is not in the configuration
     return LAYERS.get(kind) if is_of_keras(entry) else None
 
 

@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from torch import Tensor
+
 from coppice.keras_layers.dialect import Dialect
 from coppice.keras_layers.masks import MaskRule, dropped
 
@@ -60,6 +62,21 @@ def no_parts(_config: Mapping[str, Any], _dialect: Dialect) -> tuple[Part, ...]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Layout:
+    """How a file lays out arrays that are computed in another one, there and back: by the array's name."""
+
+    read: Callable[[str, Tensor], Tensor]
+    write: Callable[[str, Tensor], Tensor]
+
+
+def _as_it_is(_variable: str, array: Tensor) -> Tensor:
+    return array
+
+
+AS_IT_IS = Layout(read=_as_it_is, write=_as_it_is)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LayerClass:
     """One row of the table."""
 
@@ -71,6 +88,8 @@ class LayerClass:
     masks: MaskRule | None = dropped  # None: the call itself says what masks its results carry
     parts: Parts = no_parts
     groups: tuple[str, ...] = ("",)  # where a `.keras` archive keeps the layer's own arrays, below the layer
+    layout: Layout = AS_IT_IS
+    lengths: tuple[str, ...] = ()  # numbers of the configuration that say how long an axis is that the layer makes
 
 
 LAYERS: dict[str, LayerClass] = {}
@@ -85,6 +104,8 @@ def keras_layer(
     masks: MaskRule | None = dropped,
     parts: Parts = no_parts,
     groups: tuple[str, ...] = ("",),
+    layout: Layout = AS_IT_IS,
+    lengths: tuple[str, ...] = (),
 ) -> Callable[[Call], Call]:
     """Enter the decorated function under the class names; a name that is taken raises."""
 
@@ -98,6 +119,8 @@ def keras_layer(
             masks=masks,
             parts=parts,
             groups=groups,
+            layout=layout,
+            lengths=lengths,
         )
         for name in names:
             if name in LAYERS:

@@ -34,7 +34,7 @@ class OpenModel:
         """The file with the configuration and the arrays of a pruned copy of the network's module."""
         if not isinstance(pruned, KerasNetwork):
             raise TypeError(f"a {type(pruned).__name__} is no copy of a Keras network")
-        tensors = stored(pruned)
+        tensors = pruned.as_stored(stored(pruned))
         values = {place: tensors[name] for name, place in self.origins.items()}
         layers = tuple(_edited_layer(layer, values) for layer in self.file.layers)
         return replace(self.file, config=pruned.entry, layers=layers)
@@ -112,8 +112,8 @@ def _mismatch(module: KerasNetwork, where: str, reason: str) -> CoppiceError:
 def _notes(module: KerasNetwork) -> Iterator[str]:
     for one in module.passed_over:
         yield (
-            f"{one.layer} ({one.kind}) is code of the user's and was not run: its channels stay, and the numeric check "
-            "took it for the identity."
+            f"{one.layer} ({one.kind}) is nothing that Coppice can compute, and was not run: its channels stay, and the "
+            "numeric check took it for the identity."
         )
 
 
