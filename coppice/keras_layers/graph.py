@@ -136,6 +136,8 @@ def _keras_tensors(tree: Any) -> Any:
         if tree.get("class_name") == "__keras_tensor__":
             layer, node, index = tree["config"]["keras_history"]
             return Ref(str(layer), int(node), int(index))
+        if tree.get("class_name") in ("__numpy__", "__tensor__"):
+            return tree["config"]["value"]
         return {key: _keras_tensors(branch) for key, branch in tree.items()}
     if isinstance(tree, list):
         return [_keras_tensors(branch) for branch in tree]

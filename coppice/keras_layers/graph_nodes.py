@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from coppice.keras_layers.meanings import MEANINGS
+from coppice.keras_layers.meanings import MEANINGS, picked
 
 #: From the operands and the attributes of a node: what it computes.
 Node = Callable[[Sequence[Any], Mapping[str, Any]], Any]
@@ -46,7 +47,8 @@ def _meant(meaning: str, **options: tuple[str, Any]) -> Node:
 
 def _concatenated(operands: Sequence[Any], _attributes: Mapping[str, Any]) -> Tensor:
     *tensors, axis = operands
-    return torch.cat(tensors, dim=int(axis))
+    joined: Tensor = MEANINGS["concatenate"](tensors, axis)
+    return joined
 
 
 def _split(operands: Sequence[Any], attributes: Mapping[str, Any]) -> Any:
@@ -73,7 +75,7 @@ def _strided(operands: Sequence[Any], attributes: Mapping[str, Any]) -> Tensor:
     """`x[1:, ..., None, 0]`: bounds as lists, and masks that say which places of them mean something else."""
     x, begin, end, strides = operands
     named = ("begin_mask", "end_mask", "ellipsis_mask", "new_axis_mask", "shrink_axis_mask")
-    first, last, rest, new, picked = (int(_option(attributes, name, 0)) for name in named)
+    first, last, rest, new, single = (int(_option(attributes, name, 0)) for name in named)
     index: list[Any] = []
     for place, (start, stop, step) in enumerate(zip(begin, end, strides, strict=True)):
         bit = 1 << place
@@ -81,21 +83,49 @@ def _strided(operands: Sequence[Any], attributes: Mapping[str, Any]) -> Tensor:
             index.append(Ellipsis)
         elif new & bit:
             index.append(None)
-        elif picked & bit:
+        elif single & bit:
             index.append(int(start))
         else:
             index.append(slice(None if first & bit else start, None if last & bit else stop, step))
-    result: Tensor = x[tuple(index)]
-    return result
+    return picked(x, index)
 
 
 def _resized(mode: str) -> Node:
-    def node(operands: Sequence[Any], attributes: Mapping[str, Any]) -> Any:
-        if not _option(attributes, "half_pixel_centers", False):
-            raise TypeError("half_pixel_centers=False")
-        return MEANINGS["resize"](*operands, method=mode)
+    return partial(_resize, mode=mode)
 
-    return node
+
+def _resize(operands: Sequence[Any], attributes: Mapping[str, Any], *, mode: str) -> Any:
+    half, corners = (_option(attributes, name, False) for name in ("half_pixel_centers", "align_corners"))
+    return MEANINGS["resize"](*operands, method=mode, half_pixels=half, align_corners=corners)
+
+
+def _pooled(meaning: str) -> Node:
+    return _meant(meaning, size=("ksize", 2), strides=("strides", None), padding=("padding", "VALID"))
+
+
+def _mirrored(operands: Sequence[Any], attributes: Mapping[str, Any]) -> Any:
+    return MEANINGS["pad"](*operands, mode=_option(attributes, "mode", "REFLECT"))
+
+
+def _added(operands: Sequence[Any], _attributes: Mapping[str, Any]) -> Any:
+    return MEANINGS["add_n"](operands)
+
+
+def _rolled(operands: Sequence[Any], _attributes: Mapping[str, Any]) -> Any:
+    x, shift, axis = operands
+    return MEANINGS["roll"](x, [shift] if isinstance(axis, list) and not isinstance(shift, list) else shift, axis)
+
+
+def _one_hot(operands: Sequence[Any], attributes: Mapping[str, Any]) -> Any:
+    x, classes, on, off = operands
+    if (float(on), float(off)) != (1.0, 0.0):
+        raise TypeError(f"values {on} and {off}")
+    return MEANINGS["one_hot"](x, classes, _option(attributes, "axis", -1))
+
+
+def _filled(operands: Sequence[Any], _attributes: Mapping[str, Any]) -> Tensor:
+    sizes, value = operands
+    return torch.full([int(size) for size in sizes], float(value))
 
 
 _KEEP = {"keepdims": ("keep_dims", False)}
@@ -140,6 +170,32 @@ NODES: dict[str, Node] = {
             "Floor": "floor",
             "Ceil": "ceil",
             "Erf": "erf",
+            "Tan": "tan",
+            "Sinh": "sinh",
+            "Cosh": "cosh",
+            "Asin": "arcsin",
+            "Acos": "arccos",
+            "Atan": "arctan",
+            "Asinh": "arcsinh",
+            "Acosh": "arccosh",
+            "Atanh": "arctanh",
+            "Atan2": "arctan2",
+            "Expm1": "expm1",
+            "Round": "round",
+            "Rint": "round",
+            "IsNan": "isnan",
+            "IsInf": "isinf",
+            "IsFinite": "isfinite",
+            "Xlogy": "xlogy",
+            "DivNoNan": "divide_no_nan",
+            "FloorMod": "remainder",
+            "StopGradient": "identity",
+            "BroadcastTo": "broadcast_to",
+            "Slice": "slice",
+            "Size": "size",
+            "Cumsum": "cumsum",
+            "Cumprod": "cumprod",
+            "MatrixBandPart": "band",
             "Relu": "relu",
             "Relu6": "relu6",
             "Sigmoid": "sigmoid",
@@ -168,12 +224,32 @@ NODES: dict[str, Node] = {
     "PadV2": lambda operands, _: MEANINGS["pad"](operands[0], operands[1], value=operands[2]),
     "Mean": _meant("mean", **_KEEP),
     "Sum": _meant("sum", **_KEEP),
+    "EuclideanNorm": _meant("norm", **_KEEP),
     "Max": _meant("max", **_KEEP),
     "Min": _meant("min", **_KEEP),
     "Prod": _meant("prod", **_KEEP),
     "Any": _meant("any", **_KEEP),
     "All": _meant("all", **_KEEP),
     "ArgMax": _meant("argmax"),
+    "ArgMin": _meant("argmin"),
+    "AddN": _added,
+    "Roll": _rolled,
+    "OneHot": _one_hot,
+    "Fill": _filled,
+    "MirrorPad": _mirrored,
+    "MaxPool": _pooled("max_pool"),
+    "AvgPool": _pooled("average_pool"),
+    "TopKV2": _meant("top_k"),
+    "LRN": _meant(
+        "local_response_normalization",
+        depth_radius=("depth_radius", 5),
+        bias=("bias", 1.0),
+        alpha=("alpha", 1.0),
+        beta=("beta", 0.5),
+    ),
+    "ExtractImagePatches": _meant(
+        "patches", sizes=("ksizes", None), strides=("strides", None), rates=("rates", 1), padding=("padding", "VALID")
+    ),
     "Squeeze": _meant("squeeze", axis=("squeeze_dims", None)),
     "LeakyRelu": _meant("leaky_relu", slope=("alpha", 0.2)),
     "MatMul": _meant("matmul", transpose_x=("transpose_a", False), transpose_y=("transpose_b", False)),
@@ -191,4 +267,6 @@ NODES: dict[str, Node] = {
     "StridedSlice": _strided,
     "ResizeBilinear": _resized("bilinear"),
     "ResizeNearestNeighbor": _resized("nearest"),
+    "ResizeBicubic": _resized("bicubic"),
+    "ResizeArea": _resized("area"),
 }

@@ -16,7 +16,7 @@ from coppice.errors import UnsupportedLayer
 from coppice.keras_layers.configuration import Config, Entry, class_name, plain, rewrapped
 from coppice.keras_layers.graph_nodes import NODES
 from coppice.keras_layers.layer import KerasLayer
-from coppice.keras_layers.meanings import MEANINGS
+from coppice.keras_layers.meanings import MEANINGS, picked
 from coppice.keras_layers.reshape import followed_with_batch
 from coppice.keras_layers.spellings import (
     ARGUMENTS,
@@ -100,11 +100,16 @@ def graph_node_layer(layer: KerasLayer, inputs: Any) -> Any:
 
 
 def _computed(layer: KerasLayer, meaning: str, arguments: Sequence[Any], named: Mapping[str, Any]) -> Any:
+    if str(named.get("data_format")) in ("channels_first", "NCHW"):
+        raise _unknown_arguments(layer, meaning, ["data_format"])
     ignored = IGNORED - {"dtype"} if meaning == "cast" else IGNORED
     spelled = {**ARGUMENTS, **ARGUMENTS_OF.get(meaning, {})}
-    keywords = {
-        spelled.get(key, key): value for key, value in named.items() if key not in ignored and value is not None
-    }
+    keywords: dict[str, Any] = {}
+    for key, value in named.items():
+        own = spelled.get(key, key)
+        # Two names for one option, of which the one that is not asked for is written too: transpose_a, adjoint_a.
+        if key not in ignored and value is not None and not (value is False and own in keywords):
+            keywords[own] = value
     try:
         if meaning == "reshape":
             return _reshaped(layer, *arguments, **keywords)
@@ -164,8 +169,7 @@ def slicing(layer: KerasLayer, x: Tensor, key: Any = None, slice_spec: Any = Non
     parts = plain(slice_spec if key is None else key)
     parts = parts if isinstance(parts, list) else [parts]
     index = tuple(_index(layer, part) for part in parts)
-    picked: Tensor = x[index]
-    return picked
+    return picked(x, index)
 
 
 def _index(layer: KerasLayer, part: Any) -> Any:

@@ -12,6 +12,7 @@ from coppice.errors import UnsupportedLayer
 from coppice.keras_layers.configuration import plain
 from coppice.keras_layers.layer import KerasLayer
 from coppice.keras_layers.padding import is_channels_first
+from coppice.keras_layers.resampling import smart_resized
 from coppice.keras_layers.table import keras_layer
 
 
@@ -49,28 +50,37 @@ def augmentation(_layer: KerasLayer, x: Tensor) -> Tensor:
 
 @keras_layer("CenterCrop", "RandomCrop")
 def center_crop(layer: KerasLayer, x: Tensor) -> Tensor:
-    """The middle of images that are large enough; others would be resized, by rules that differ between versions."""
-    first = x.dim() - 2 if is_channels_first(layer) else x.dim() - 3
-    wanted = (int(layer.config["height"]), int(layer.config["width"]))
-    sizes = tuple(x.shape[first : first + 2])
-    if sizes != wanted and (layer.class_name == "RandomCrop" or sizes[0] < wanted[0] or sizes[1] < wanted[1]):
-        raise UnsupportedLayer(f"layer {layer.layer_name!r} ({layer.class_name}) resizes its images.")
-    for axis, (size, part) in enumerate(zip(sizes, wanted, strict=True), start=first):
-        x = x.narrow(axis, (size - part) // 2, part)
-    return x
+    """The middle of images that are large enough; others, and outside of training all of RandomCrop, are resized."""
+    size = (int(layer.config["height"]), int(layer.config["width"]))
+    last = x.movedim(-3, -1) if is_channels_first(layer) else x
+    images = last if last.dim() == 4 else last.unsqueeze(0)
+    rows, columns = images.shape[1:3]
+    if layer.class_name == "CenterCrop" and rows >= size[0] and columns >= size[1]:
+        images = images.narrow(1, (rows - size[0]) // 2, size[0]).narrow(2, (columns - size[1]) // 2, size[1])
+    elif (rows, columns) != size:
+        images = smart_resized(images, size)
+    y = images if last.dim() == 4 else images.squeeze(0)
+    return y.movedim(-1, -3) if is_channels_first(layer) else y
 
 
 @keras_layer("CategoryEncoding")
 def category_encoding(layer: KerasLayer, x: Tensor, count_weights: Any = None) -> Tensor:
-    """A column per category: where it is (one-hot), whether it occurs (multi-hot), or how often (count)."""
-    config = layer.config
-    categories = config.get("num_tokens") or config.get("max_tokens")
-    mode = {"binary": "multi_hot"}.get(str(config.get("output_mode")), str(config.get("output_mode", "multi_hot")))
-    if categories is None or mode not in ("one_hot", "multi_hot", "count") or count_weights is not None:
-        raise UnsupportedLayer(
-            f"layer {layer.layer_name!r} (CategoryEncoding): mode {mode!r} with {categories} tokens."
-        )
-    whole = F.one_hot(x.long(), int(categories)).to(torch.get_default_dtype())
+    """A column per category."""
+    categories = layer.config.get("num_tokens") or layer.config.get("max_tokens")
+    if categories is None or count_weights is not None:
+        raise UnsupportedLayer(f"layer {layer.layer_name!r} (CategoryEncoding): weights, or an open number of tokens.")
+    return _encoded(layer, x, int(categories), "multi_hot")
+
+
+def _encoded(layer: KerasLayer, x: Tensor, categories: int, default: str) -> Tensor:
+    """Where a category is (one-hot), whether it occurs (multi-hot), how often (count), or the number itself."""
+    stated = str(layer.config.get("output_mode") or default)
+    mode = {"binary": "multi_hot"}.get(stated, stated)
+    if mode == "int":
+        return x
+    if mode not in ("one_hot", "multi_hot", "count"):
+        raise UnsupportedLayer(f"layer {layer.layer_name!r} ({layer.class_name}): mode {mode!r}.")
+    whole = F.one_hot(x.long(), categories).to(torch.get_default_dtype())
     if mode == "one_hot":
         return whole.squeeze(-2) if x.dim() > 1 and x.shape[-1] == 1 else whole
     if x.dim() == 1:
@@ -78,12 +88,34 @@ def category_encoding(layer: KerasLayer, x: Tensor, count_weights: Any = None) -
     return whole.sum(dim=-2) if mode == "count" else whole.amax(dim=-2)
 
 
+@keras_layer("IntegerLookup")
+def integer_lookup(layer: KerasLayer, x: Tensor) -> Tensor:
+    """The place of a number in the vocabulary, behind the places of the mask and of numbers that are not in it."""
+    config = layer.config
+    unknown, mask = int(config.get("num_oov_indices", 1)), config.get("mask_token")
+    if unknown > 1 or config.get("invert") or (mask is not None and config.get("output_mode", "int") != "int"):
+        raise UnsupportedLayer(f"layer {layer.layer_name!r} (IntegerLookup) inverts, spreads or masks numbers.")
+    special = [int(config.get("oov_token", -1))] * unknown
+    special = special if mask is None else [int(mask), *special]
+    words = [int(word) for word in config["vocabulary"]]
+    words = words[len(special) :] if words[: len(special)] == special else words
+    same = x.long().unsqueeze(-1) == torch.tensor(words, device=x.device)
+    found = same.to(torch.int64).argmax(dim=-1) + len(special)
+    placed = torch.where(same.any(dim=-1), found, torch.full_like(found, len(special) - unknown))
+    if mask is not None:
+        placed = torch.where(x.long() == int(mask), torch.zeros_like(placed), placed)
+    total = len(special) + len(words)
+    stated = config.get("max_tokens") if config.get("pad_to_max_tokens") else None
+    return _encoded(layer, placed, int(stated or total), "int")
+
+
 @keras_layer("Discretization")
 def discretization(layer: KerasLayer, x: Tensor) -> Tensor:
     """The number of the bin that a value falls into."""
     bounds = plain(layer.config.get("bin_boundaries") or layer.config.get("bins"))
-    if not isinstance(bounds, list) or layer.config.get("output_mode", "int") != "int":
+    if not isinstance(bounds, list):
         raise UnsupportedLayer(
             f"layer {layer.layer_name!r} (Discretization) has bins that are not in its configuration."
         )
-    return torch.bucketize(x, torch.tensor(bounds, dtype=x.dtype, device=x.device), right=True)
+    bins = torch.bucketize(x, torch.tensor(bounds, dtype=x.dtype, device=x.device), right=True)
+    return _encoded(layer, bins, len(bounds) + 1, "int")

@@ -9,6 +9,7 @@ from coppice.errors import UnsupportedLayer
 from coppice.keras_layers.configuration import Config, plain, rewrapped, whole
 from coppice.keras_layers.layer import KerasLayer
 from coppice.keras_layers.padding import is_channels_first, to_channels_first, to_own_order
+from coppice.keras_layers.resampling import METHODS, resampled, smart_box
 from coppice.keras_layers.reshape import followed
 from coppice.keras_layers.table import Shapes, keras_layer
 
@@ -44,10 +45,14 @@ def permute(layer: KerasLayer, x: Tensor) -> Tensor:
     return x.permute(0, *(int(axis) for axis in plain(layer.config["dims"])))
 
 
-@keras_layer("RepeatVector")
+@keras_layer(
+    "RepeatVector",
+    lengths=("n",),
+    sizes=lambda layer, _shapes: {"n": layer.length("n").shape[0]},
+)
 def repeat_vector(layer: KerasLayer, x: Tensor) -> Tensor:
-    """The same vector at every step."""
-    return x.unsqueeze(1).expand(x.shape[0], int(layer.config["n"]), x.shape[-1])
+    """The same vector at every step; steps may be the channels of what comes after a Permute."""
+    return x.unsqueeze(1) * layer.length("n").to(x.dtype).unsqueeze(-1)
 
 
 def _pairs(layer: KerasLayer, key: str, rank: int, default: int) -> list[tuple[int, int]]:
@@ -94,24 +99,28 @@ def up_sampling(layer: KerasLayer, x: Tensor) -> Tensor:
 
 @keras_layer("Resizing")
 def resizing(layer: KerasLayer, x: Tensor) -> Tensor:
-    """Images of another size."""
-    if layer.config.get("crop_to_aspect_ratio") or layer.config.get("pad_to_aspect_ratio"):
-        raise UnsupportedLayer(f"layer {layer.layer_name!r} (Resizing) keeps the aspect ratio.")
-    return _interpolated(layer, x, (int(layer.config["height"]), int(layer.config["width"])))
-
-
-_MODES = {"bilinear": "bilinear", "nearest": "nearest-exact"}
+    """Images of another size, of which the proportions may be kept by cutting off the margins."""
+    size = (int(layer.config["height"]), int(layer.config["width"]))
+    if layer.config.get("pad_to_aspect_ratio") or layer.config.get("antialias"):
+        raise UnsupportedLayer(f"layer {layer.layer_name!r} (Resizing) pads, or smooths what it shrinks.")
+    if not layer.config.get("crop_to_aspect_ratio"):
+        return _interpolated(layer, x, size)
+    first = to_channels_first(layer, x)
+    top, left, height, width = smart_box(first.shape[2], first.shape[3], size)
+    return _interpolated(layer, to_own_order(layer, first.narrow(2, top, height).narrow(3, left, width)), size)
 
 
 def _interpolated(layer: KerasLayer, x: Tensor, size: tuple[int, ...]) -> Tensor:
-    mode = _MODES.get(str(layer.config.get("interpolation", "bilinear")))
-    if mode is None or x.dim() != 4:
+    method = str(layer.config.get("interpolation", "bilinear"))
+    if method not in METHODS or x.dim() != 4:
         raise UnsupportedLayer(
-            f"layer {layer.layer_name!r} ({layer.class_name}): interpolation={layer.config.get('interpolation')!r} "
-            "is none of nearest, bilinear.",
+            f"layer {layer.layer_name!r} ({layer.class_name}): interpolation={method!r} is none of "
+            f"{', '.join(sorted(METHODS))}.",
             field=layer.layer_name,
         )
-    return to_own_order(layer, F.interpolate(to_channels_first(layer, x), size=list(size), mode=mode))
+    last = x.permute(0, 2, 3, 1) if is_channels_first(layer) else x
+    y = resampled(last, size, method)
+    return y.permute(0, 3, 1, 2) if is_channels_first(layer) else y
 
 
 def _repeated(x: Tensor, axis: int, factor: int) -> Tensor:
