@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from types import MappingProxyType
 from typing import Any
@@ -22,6 +22,9 @@ from coppice.tracing import fade, put, stored
 #: numbers that processors are slow with (denormal ones).
 FAINT = {torch.float64: 2.0**-60}
 FAINT_ELSE = 2.0**-24
+
+#: The factor for the removed positions of a tensor.
+Factor = Callable[[torch.Tensor], float]
 
 
 def apply(module: nn.Module, plan: Plan) -> nn.Module:
@@ -46,16 +49,26 @@ def apply(module: nn.Module, plan: Plan) -> nn.Module:
     return pruned
 
 
-def masked(module: nn.Module, plan: Plan, dtype: torch.dtype | None = None) -> nn.Module:
+def faint(tensor: torch.Tensor) -> float:
+    """What a removed position of this tensor is multiplied by, unless it must be zero."""
+    return FAINT.get(tensor.dtype, FAINT_ELSE) if tensor.is_floating_point() else 0.0
+
+
+def nothing(_: torch.Tensor) -> float:
+    """What it is multiplied by where a sign is taken of it: of the smallest number that is still 1."""
+    return 0.0
+
+
+def masked(module: nn.Module, plan: Plan, dtype: torch.dtype | None = None, to: Factor = faint) -> nn.Module:
     """A copy of `module` of full size in which exactly the positions that the plan removes are as good as zero."""
     dense = copied(module) if dtype is None else cast(module, dtype)
-    mask(dense, plan)
+    mask(dense, plan, to)
     return dense
 
 
-def mask(module: nn.Module, plan: Plan) -> None:
-    """Make exactly the positions that the plan removes as good as zero, in place."""
-    fade(module, plan.kept, lambda tensor: FAINT.get(tensor.dtype, FAINT_ELSE) if tensor.is_floating_point() else 0)
+def mask(module: nn.Module, plan: Plan, to: Factor = faint) -> None:
+    """Make exactly the positions that the plan removes as good as zero, in place; `to`: what they are multiplied by."""
+    fade(module, plan.kept, to)
 
 
 def cast(module: nn.Module, dtype: torch.dtype) -> nn.Module:

@@ -48,3 +48,21 @@ def test_a_wrong_cut_of_such_a_model_is_refused() -> None:
     crossed = Plan(kept={**right, "second.weight": {1: tuple(range(1500, 3000))}})
     with pytest.raises(VerificationFailed, match="differs from the masked original"):
         verify(network, apply(module, crossed), crossed, exact=True)
+
+
+class Binary(nn.Module):
+    """Weights and activations by their signs alone: the smallest number that is still one has a sign of 1."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(6, 8), nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = torch.sign(F.linear(x, torch.sign(self.first.weight)))
+        return F.linear(hidden, torch.sign(self.second.weight))
+
+
+def test_what_a_sign_is_taken_of_is_masked_by_zero() -> None:
+    torch.manual_seed(0)
+    result = coppice.prune(Binary(), percent=0.5, example_inputs=(torch.randn(4, 6),))
+    assert [(group.removed, group.reason) for group in result.report.groups] == [(4, None)]
