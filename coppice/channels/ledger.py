@@ -110,6 +110,11 @@ class Ledger:
         """The positions are output filters of a contraction."""
         self._roles.append((labels, Role.PRODUCES))
 
+    def bare(self, labels: Labels) -> bool:
+        """Whether the positions are those of stored tensors, and no operation so far has made channels of them."""
+        declared = any(first <= label < first + length for label in labels[:1] for _, _, first, length in self._slots)
+        return declared and not any(role & Role.PRODUCES and np.isin(labels, made).any() for made, role in self._roles)
+
     def mixes(self, labels: Labels, reason: str) -> None:
         """A statistic runs over these positions, so that removing some changes what the others become."""
         self._mixes.append((labels, reason))

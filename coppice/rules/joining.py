@@ -15,7 +15,8 @@ def concatenate(call: Call) -> Sequence[Axes]:
     parts = [call.labels(tensor) for tensor in call["tensors"] if tuple(tensor.shape) != (0,)]
     dim = call["dim"] % len(parts[0])
     axes: list[Labels] = list(parts[0])
-    axes[dim] = np.concatenate([_staying(call, part[dim]) for part in parts])
+    joined = [_staying(call, part[dim]) for part in parts]
+    axes[dim] = np.concatenate(_sequence(call, joined) if any(not labels.any() for labels in joined) else joined)
     for part in parts[1:]:
         for axis, other in enumerate(part):
             if axis != dim:
@@ -29,6 +30,15 @@ def _staying(call: Call, labels: Labels) -> Labels:
         return labels
     call.ledger.fix(labels, "the only position of its axis")
     return np.zeros_like(labels)
+
+
+def _sequence(call: Call, parts: Sequence[Labels]) -> list[Labels]:
+    """Learned positions beside fixed ones (registers, prompts): no layer has made channels of them, so they stay."""
+    learned = [labels.any() and call.ledger.bare(labels) for labels in parts]
+    for labels, is_learned in zip(parts, learned, strict=True):
+        if is_learned:
+            call.ledger.fix(labels, "learned positions of a sequence")
+    return [np.zeros_like(labels) if held else labels for labels, held in zip(parts, learned, strict=True)]
 
 
 def stack(call: Call) -> Sequence[Axes]:

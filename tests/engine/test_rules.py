@@ -400,3 +400,36 @@ def test_a_table_in_a_plain_attribute_follows_its_channels() -> None:
     assert len(kept) == 4
     assert torch.equal(found.module.get_submodule("").positions, torch.arange(80.0).reshape(1, 10, 8)[:, :, kept])  # type: ignore[arg-type]
     assert {frozen.reason for frozen in trace(net, rules.rule_of).channels.frozen} == {"output of the model"}
+
+
+class Registers(nn.Module):
+    """Learned tokens beside those of the input, and an attention that mixes them all."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.registers = nn.Parameter(torch.randn(1, 4, 8))
+        self.a, self.norm, self.q, self.v, self.b = (
+            nn.Linear(6, 8),
+            nn.LayerNorm(8),
+            nn.Linear(8, 8),
+            nn.Linear(8, 8),
+            nn.Linear(8, 4),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.norm(torch.cat([self.registers.expand(x.shape[0], -1, -1), self.a(x)], 1))
+        q = self.q(y)
+        return torch.as_tensor(self.b(((q @ q.transpose(1, 2)).softmax(-1) @ self.v(y)).mean(1)))
+
+
+def test_learned_tokens_are_no_channels() -> None:
+    found, refused = cut(network(Registers(), (10, 6)), 0.5)
+
+    assert refused == {}
+    assert {name: tuple(tensor.shape) for name, tensor in found.module.named_parameters() if tensor.dim() > 1} == {
+        "registers": (1, 4, 4),
+        "a.weight": (4, 6),
+        "q.weight": (4, 4),
+        "v.weight": (4, 4),
+        "b.weight": (4, 4),
+    }
