@@ -21,7 +21,10 @@ class Progress(Record):
 class GroupReport(Record):
     """One coupled set of channels: what was asked of it, what was done."""
 
-    name: str = Field(description="the layer that gives the group its name: its first producer")
+    name: str = Field(
+        description="its first producer; with the positions of that layer's channels, as a slice, where several groups "
+        "share the layer: attn.qkv[0:384]"
+    )
     layers: tuple[str, ...] = Field(description="every layer whose output channels belong to the group")
     channels: int = Field(description="units before the cut")
     asked: int = Field(description="units that `percent` means")

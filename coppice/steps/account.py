@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
+
+import numpy as np
 
 from coppice.channels import Channels, Group
 from coppice.errors import UnknownLayer
@@ -64,6 +67,7 @@ def groups(
 ) -> tuple[GroupReport, ...]:
     """One line per group: what `percent` means for it, what was removed, and why less than that."""
     lines, allocation = [], Allocation(channels, percent)
+    first = Counter(names.producers(group)[0] for group in channels.groups)
     for number, group in enumerate(channels.groups):
         layers, asked = names.producers(group), share(group.size, percent)
         removed = allocation.total(group) if number in cut else 0
@@ -73,7 +77,7 @@ def groups(
             reason = f"{which} leaves equal shares where the code needs them"
         lines.append(
             GroupReport(
-                name=layers[0],
+                name=layers[0] + (_part(group) if first[layers[0]] > 1 else ""),
                 layers=layers,
                 channels=group.size,
                 asked=asked,
@@ -82,6 +86,17 @@ def groups(
             )
         )
     return tuple(lines)
+
+
+def _part(group: Group) -> str:
+    """Which of the layer's channels the group holds, as Python would slice them: queries and keys, say, or values.
+
+    Where they lie apart, from the first to the last.
+    """
+    positions = np.unique(group.slots[group.producers[0]].position)
+    steps = np.unique(np.diff(positions))
+    step = f":{steps[0]}" if steps.size == 1 and steps[0] > 1 else ""
+    return f"[{positions[0]}:{positions[-1] + 1}{step}]"
 
 
 def frozen(channels: Channels, names: Names) -> tuple[FrozenReport, ...]:

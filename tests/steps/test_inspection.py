@@ -49,3 +49,22 @@ def test_the_table_names_what_could_go_and_what_stays_and_why() -> None:
     assert "head" in stays
     assert "output of the model" in stays
     assert model.conv.out_channels == 6
+
+
+class Halves(nn.Module):
+    """One layer whose halves go different ways."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.both, self.left, self.right = nn.Linear(4, 12), nn.Linear(8, 2), nn.Linear(4, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        left, right = self.both(x).split([8, 4], dim=1)
+        out: torch.Tensor = self.left(left) + self.right(right)
+        return out
+
+
+def test_groups_that_share_a_layer_are_told_apart_by_their_positions() -> None:
+    found = coppice.inspect(Halves(), example_inputs=torch.randn(2, 4))
+    assert [group.name for group in found.groups] == ["both[0:8]", "both[8:12]"]
+    assert [group.layers for group in found.groups] == [("both",), ("both",)]
