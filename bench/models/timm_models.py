@@ -31,6 +31,11 @@ _MODELS: dict[tuple[int, bool], str] = {
         resnetv2_50d_evos rexnet_150 rexnetr_150 sam2_hiera_tiny selecsls42 selecsls84 shvit_s1 shvit_s4
         skresnet50 skresnext50_32x4d starnet_s050 starnet_s4 test_convnext3 test_mambaout test_nfnet
         tiny_vit_11m_224 tiny_vit_5m_224 tinynet_e tresnet_l tresnet_v2_l vovnet57a xception41 xception71
+        dla34 dla60_res2net dla60_res2next eca_nfnet_l0 efficientnet_b0_g8_gn efficientnet_b0_gn efficientnet_lite0
+        ese_vovnet19b_dw fbnetc_100 fbnetv3_b gcresnet33ts gernet_s ghostnetv2_100 hgnet_tiny lcnet_050 mixnet_s
+        mnasnet_small mobilenetv2_050 mobilenetv4_conv_small mobilenetv4_hybrid_medium mobileone_s0 nf_regnet_b0
+        nf_seresnet26 regnetx_002 regnetz_b16 resnet10t resnet18 resnet26d resnetrs50 resnetv2_50d_gn
+        resnetv2_50x1_bit rexnet_100 semnasnet_050 seresnext26t_32x4d spnasnet_100 tf_efficientnet_b0 tf_mixnet_s
     """,
     (64, True): """
         beit_base_patch16_224 botnet26t_256 cait_s24_224 cait_xxs36_224 coat_lite_mini coat_tiny coatnet_0_224
