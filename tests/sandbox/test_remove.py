@@ -10,6 +10,7 @@ from pathlib import Path
 from coppice.sandbox import remove
 
 
+@pytest.mark.slow
 def test_folders_deeper_than_python_follows_are_removed(tmp_path: Path) -> None:
     (folder := tmp_path / "job").mkdir()
     script = "import os\nfor _ in range(3000):\n    os.mkdir('d'); os.chdir('d')\n"
