@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from coppice import pipeline
+from coppice.formats import open_upload
 from coppice.records.report import Report
 from coppice.records.request import Framework as Call
 from coppice.records.request import Part, Request
@@ -86,9 +87,13 @@ class Zoo:
 
 
 def prune(saved: Saved, out: Path, percent: float = 0.4) -> Report:
-    """What a job does with the upload."""
+    """What a job does with the upload, but for the reload: here the framework itself loads what was written."""
     request = Request(framework=Call.KERAS, percent=percent, files={Part.MODEL: saved.upload.name})
-    return pipeline.run(request, {Part.MODEL: saved.upload}, out, lambda _: None)
+    source = open_upload(request, {Part.MODEL: saved.upload})
+    cut = pipeline.prune(source.network, request, lambda _: None)
+    report = pipeline.report_on(source.network, cut, request)
+    artifacts = source.write(cut.module, cut.plan, report, out)
+    return report.model_copy(update={"artifacts": artifacts, "notes": (*report.notes, *source.notes)})
 
 
 def result(saved: Saved, report: Report, out: Path) -> Path:

@@ -174,7 +174,7 @@ class Commands:
             np.savez(inputs, **dict(zip(input_names(model), sample(model))))
         with np.load(inputs) as arrays:
             np.savez(outputs, **predict(model, [arrays[name] for name in arrays.files]))
-        return {"inputs": input_shapes(model), "parameters": model.count_params()}
+        return {"parameters": model.count_params()}
 
     def compare(self, original, pruned):
         """Hold a pruned file to its original with the removed channels zeroed; then train it."""
@@ -200,32 +200,51 @@ class Commands:
         """Save every layer that the interpreter computes, with what this Keras computes from a sample."""
         return {"written": layer_zoo.save_all(self.keras, folder, suffix)}
 
-    def load(self, file):
-        """Load a file and train it."""
+    def load(self, file, inputs=None, outputs=None):
+        """Load a file, run it on the arrays of an .npz if there is one, and train it."""
         model = self.keras.models.load_model(file)
+        if inputs is not None:
+            with np.load(inputs) as arrays:
+                np.savez(outputs, **predict(model, [arrays[name] for name in arrays.files]))
         return {"parameters": model.count_params(), "compiled": compiled(model), "trained": train(model)}
 
-    def serve_signature(self, folder, inputs, outputs):
-        """Run a SavedModel by its signature alone, as TensorFlow Serving does."""
+    def uses(self, folder, tflite):
+        """How far a SavedModel's other uses are from what Keras computes: its signature, and TensorFlow Lite."""
         import tensorflow as tf
 
+        model = self.keras.models.load_model(folder)
+        inputs = dict(zip(input_names(model), sample(model)))
+        wanted = predict(model, list(inputs.values()))
         loaded = tf.saved_model.load(folder)  # kept: without it TensorFlow 2.3 would drop its variables
-        function = loaded.signatures["serving_default"]
-        with np.load(inputs) as arrays:
-            answers = function(**{name: tf.constant(arrays[name]) for name in function.structured_input_signature[1]})
-        np.savez(outputs, **{name: answer.numpy() for name, answer in answers.items()})
-        return {}
+        answers = loaded.signatures["serving_default"](**{name: tf.constant(one) for name, one in inputs.items()})
+        served = {name: answer.numpy() for name, answer in answers.items()}
+        found = {"signature": difference(served, wanted)}
+        if tflite:
+            found["tflite"] = difference(lite(tf, folder, inputs, wanted), wanted)
+        return found
 
     def resave(self, folder, file):
         """Load, save again, load what was saved."""
         self.keras.models.load_model(folder).save(file)
         return {"parameters": self.keras.models.load_model(file).count_params()}
 
-    def tflite(self, folder):
-        """Bytes of the TensorFlow Lite model that a SavedModel converts to."""
-        import tensorflow as tf
 
-        return {"bytes": len(tf.lite.TFLiteConverter.from_saved_model(folder).convert())}
+def lite(tf, folder, inputs, like):
+    """What the TensorFlow Lite model of a SavedModel computes; outputs have no names there, so shapes tell them."""
+    converter = tf.lite.TFLiteConverter.from_saved_model(folder)
+    # Loops of an open batch need TensorFlow's own operators.
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS, tf.lite.OpsSet.SELECT_TF_OPS]
+    converter._experimental_lower_tensor_list_ops = False
+    interpreter = tf.lite.Interpreter(model_content=converter.convert())
+    places = {one["name"].replace("serving_default_", "").split(":")[0]: one for one in interpreter.get_input_details()}
+    for name, place in places.items():
+        interpreter.resize_tensor_input(place["index"], inputs[name].shape)
+    interpreter.allocate_tensors()
+    for name, place in places.items():
+        interpreter.set_tensor(place["index"], inputs[name])
+    interpreter.invoke()
+    found = [interpreter.get_tensor(one["index"]) for one in interpreter.get_output_details()]
+    return {name: next(one for one in found if one.shape == array.shape) for name, array in like.items()}
 
 
 def main():

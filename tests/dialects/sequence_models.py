@@ -48,6 +48,16 @@ def attention(keras):
     return keras.Model(steps, layers.Dense(3)(layers.GlobalAveragePooling1D()(x)))
 
 
+def loops(keras):
+    """Layers that hold layers, most with a loop of their own in a graph."""
+    layers = keras.layers
+    steps = keras.Input((5, 6))
+    x = layers.TimeDistributed(layers.Dense(12, activation="relu"))(steps)
+    x = layers.Bidirectional(layers.SimpleRNN(8, return_sequences=True))(x)
+    x = layers.Dense(8, activation="relu")(layers.LSTM(10)(x))
+    return keras.Model(steps, layers.Dense(3)(x))
+
+
 def teachable_machine(keras):
     """What Teachable Machine exports: a Sequential of Sequentials, the first around a functional model."""
     layers = keras.layers
@@ -66,5 +76,6 @@ BUILDERS = {
     "encoder_decoder": encoder_decoder,
     "video": video,
     "attention": attention,
+    "loops": loops,
     "teachable_machine": teachable_machine,
 }

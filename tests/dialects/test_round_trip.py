@@ -8,7 +8,7 @@ from typing import Any
 import h5py
 import pytest
 
-from tests.dialects.files import DIALECTS, TF215, Dialect, Pruned, Saved, prune, result
+from tests.dialects.files import DIALECTS, SAVED_MODELS, TF215, Dialect, Pruned, Saved, prune, result
 
 pytestmark = [pytest.mark.dialects, pytest.mark.slow]
 
@@ -50,7 +50,12 @@ def cases(models: tuple[str, ...], dialects: tuple[Dialect, ...] = DIALECTS) -> 
 
 @pytest.mark.parametrize(
     ("dialect", "model"),
-    [*cases(SMALL), *cases(APPLICATIONS), *cases(("documents", "residual", "nested", "two_sided"), TF215)],
+    [
+        *cases(SMALL),
+        *cases(APPLICATIONS),
+        *cases(("documents", "residual", "nested", "two_sided"), TF215),
+        *cases(("loops", "teachable_machine"), SAVED_MODELS),
+    ],
 )
 def test_a_pruned_file_is_at_home_where_it_was_written(saved: Saved, pruned: Pruned) -> None:
     report = pruned.report

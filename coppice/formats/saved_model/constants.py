@@ -47,10 +47,11 @@ def _depthwise(sizes: LayerSizes, _: int) -> list[Numbers]:
 
 
 def _step(sizes: LayerSizes, _: int) -> list[Numbers]:
-    """Of a recurrent layer: what a step takes, its mask, and what it gives; samples and times may be open."""
-    units = sizes.arrays["recurrent_kernel"][-2]
-    widths = [call.inputs[0][-1] for call in sizes.calls] + [units]
-    return [(samples, width) for width in widths for samples in (-1, 1, sizes.calls[0].inputs[0][0])]
+    """Of a recurrent layer: what a step takes and what it gives; the samples may be open."""
+    call = sizes.calls[0]
+    samples, _time, *taken = call.inputs[0]
+    given = call.outputs[0][-len(taken) :]
+    return [(number, *shape) for shape in (taken, given) for number in (-1, 1, samples)]
 
 
 def _state(sizes: LayerSizes, _: int) -> list[Numbers]:
@@ -63,6 +64,14 @@ def _steps_as_samples(sizes: LayerSizes, _: int) -> list[Numbers]:
     return taken + [(-1, *call.outputs[0][1:]) for call in sizes.calls]
 
 
+def _result(sizes: LayerSizes, _: int) -> list[Numbers]:
+    """Of an operation: the shape of its result, in which one size may be left to be computed."""
+    shapes = [call.outputs[0] for call in sizes.calls]
+    return shapes + [(*shape[:axis], -1, *shape[axis + 1 :]) for shape in shapes for axis in range(len(shape))]
+
+
+#: One cell run along time.
+RECURRENT = ("LSTM", "GRU", "SimpleRNN", "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D")
 #: class -> (name below the layer's scope, values). A group `index` in the name is handed on. A layer that is called
 #: again repeats its nodes under the same scope with a number appended to the first part of the name.
 STATED: dict[str, tuple[tuple[re.Pattern[str], Values], ...]] = {
@@ -76,13 +85,14 @@ STATED: dict[str, tuple[tuple[re.Pattern[str], Values], ...]] = {
     "DepthwiseConv2D": ((re.compile(r"depthwise(_\d+)?/Shape"), _depthwise),),
     "SeparableConv2D": ((re.compile(r"separable_conv2d(_\d+)?/Shape"), _depthwise),),
     **dict.fromkeys(
-        ("LSTM", "GRU", "SimpleRNN"),
+        RECURRENT,
         (
             (re.compile(r"zeros(_\d+)?/(packed/1|mul/y)"), _state),
             (re.compile(r"TensorArray\w*(/TensorList\w+)?/element_shape"), _step),
             (re.compile(r"Tile(_\d+)?/multiples"), _step),
         ),
     ),
+    **dict.fromkeys(("TFOpLambda", "TensorFlowOpLayer"), ((re.compile(r"Reshape(_\d+)?/shape"), _result),)),
     "TimeDistributed": (
         (re.compile(r"Reshape(_\d+)?/shape"), _steps_as_samples),
         (re.compile(r"Reshape(_\d+)?/shape/(?P<index>\d+)"), _output_axis),
@@ -98,7 +108,7 @@ AXES: dict[str, re.Pattern[str]] = {
     "Dense": re.compile(r"Tensordot(_\d+)?/(axes|free|Const|Const_1|concat(_1)?/axis|GatherV2(_1)?/axis)"),
     "DepthwiseConv2D": re.compile(r"depthwise(_\d+)?/dilation_rate"),
     "RepeatVector": re.compile(r"stack(_\d+)?|Tile(_\d+)?/multiples"),
-    **dict.fromkeys(("LSTM", "GRU", "SimpleRNN"), re.compile(r"zeros(_\d+)?/Less/y")),
+    **dict.fromkeys(RECURRENT, re.compile(r"zeros(_\d+)?/Less/y")),
     "SeparableConv2D": re.compile(r"separable_conv2d(_\d+)?/dilation_rate"),
 }
 
@@ -151,18 +161,27 @@ def new_value(was: LayerSizes, now: LayerSizes, name: str, value: Numbers) -> Nu
     return None
 
 
-#: class -> (name, array): zeros in the shape of an array of the layer.
-_ZEROS = {"LSTM": (re.compile(r"zeros_like(_\d+)?"), "bias")}
+def _first_state(sizes: LayerSizes) -> Numbers:
+    """A kernel of zeros: what it makes of a step has the shape of a state."""
+    return (*sizes.arrays["kernel"][:-1], sizes.arrays["recurrent_kernel"][-2])
+
+
+#: class -> (name, shape): constant zeros.
+_ZEROS: dict[str, tuple[re.Pattern[str], Callable[[LayerSizes], Numbers]]] = {
+    "LSTM": (re.compile(r"zeros_like(_\d+)?"), lambda sizes: sizes.arrays["bias"]),
+    **dict.fromkeys(("ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D"), (re.compile(r"zeros(_\d+)?"), _first_state)),
+}
 #: class -> (name, array, axis): one divided by the root of a width.
 _SCALES = {"MultiHeadAttention": (re.compile(r"Mul(_\d+)?/y"), "query_kernel", -1)}
 
 
 def new_shape(was: LayerSizes, now: LayerSizes, name: str, shape: Numbers) -> Numbers | None:
     """What the shape of constant zeros becomes; None where nothing is known of them."""
-    pattern, array = _ZEROS.get(was.kind, (None, ""))
-    if pattern is None or not pattern.fullmatch(_BRANCHES.sub("", name, count=1)) or was.arrays.get(array) != shape:
+    if was.kind not in _ZEROS:
         return None
-    return now.arrays[array]
+    pattern, stated = _ZEROS[was.kind]
+    found = pattern.fullmatch(_BRANCHES.sub("", name, count=1))
+    return stated(now) if found and stated(was) == shape else None
 
 
 def new_scale(was: LayerSizes, now: LayerSizes, name: str, scale: float) -> float:

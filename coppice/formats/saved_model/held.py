@@ -14,11 +14,18 @@ from coppice.formats.saved_model.sizes import Call, LayerSizes, Shape
 Rule = Callable[[LayerSizes], LayerSizes]
 
 
-def _cell(owner: LayerSizes) -> LayerSizes:
-    samples, features = (owner.calls[0].inputs[0][axis] for axis in (0, -1))
-    units = owner.arrays["recurrent_kernel"][-2]
-    call = Call(inputs=((samples, features),), outputs=((samples, units),))
-    return LayerSizes(kind=f"{owner.kind}Cell", calls=(call,), arrays=owner.arrays, entry={"config": {"units": units}})
+def _cell(width: str) -> Rule:
+    """Of a recurrent layer; the configuration calls the width of its state `width`."""
+
+    def rule(owner: LayerSizes) -> LayerSizes:
+        samples, _time, *step = owner.calls[0].inputs[0]
+        states = owner.arrays["recurrent_kernel"][-2]
+        call = Call(inputs=((samples, *step),), outputs=((samples, *step[:-1], states),))
+        return LayerSizes(
+            kind=f"{owner.kind}Cell", calls=(call,), arrays=owner.arrays, entry={"config": {width: states}}
+        )
+
+    return rule
 
 
 def _projection(name: str) -> Rule:
@@ -51,7 +58,8 @@ def _same(kind: str) -> Rule:
 
 #: (class of the layer around it, edge by which that holds it) -> its sizes.
 HELD: dict[tuple[str, str], Rule] = {
-    **{(kind, "cell"): _cell for kind in ("LSTM", "GRU", "SimpleRNN")},
+    **{(kind, "cell"): _cell("units") for kind in ("LSTM", "GRU", "SimpleRNN")},
+    **{(f"ConvLSTM{rank}D", "cell"): _cell("filters") for rank in (1, 2, 3)},
     **{("MultiHeadAttention", f"_{name}_dense"): _projection(name) for name in ("query", "key", "value")},
     ("MultiHeadAttention", "_output_dense"): _output,
     ("MultiHeadAttention", "_softmax"): _same("Softmax"),

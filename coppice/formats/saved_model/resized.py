@@ -36,9 +36,7 @@ def resized(saved: SavedObjects, original: KerasFile, edited: KerasFile) -> dict
         if owner is None or owner.changed:
             kind = layer.metadata.get("class_name")
             around = "the model" if owner is None else f"a {owner.was.kind} that was cut"
-            raise CantEdit(
-                f"{'/'.join(layer.path)} ({kind}) stands inside {around}, whose configuration is silent on it"
-            )
+            raise CantEdit(f"{'/'.join(layer.path)} ({kind}) is of {around}, and no configuration tells its sizes")
         same = LayerSizes(kind=str(layer.metadata.get("class_name")), entry={"config": layer.metadata["config"]})
         found[layer.path] = Resized(was=same, now=same)
     return found
