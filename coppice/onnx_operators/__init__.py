@@ -9,6 +9,7 @@ from coppice.onnx_operators import (  # noqa: F401  # imported for the rows that
     arithmetic,
     attention,
     convolution,
+    fused,
     indexing,
     normalization,
     numeric,
@@ -18,6 +19,7 @@ from coppice.onnx_operators import (  # noqa: F401  # imported for the rows that
     recurrent,
     reduction,
     resizing,
+    sequences,
     shape,
 )
 from coppice.onnx_operators.graph import Graph, GraphInput, GraphNode

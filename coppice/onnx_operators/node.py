@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -16,6 +17,13 @@ from coppice.onnx_operators.table import ON_NUMBERS, Row
 
 #: A number, or a list of them, that flows through the graph beside the tensors.
 Numbers = int | float | bool | list[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Tensors:
+    """A sequence of tensors, which is no value of numbers."""
+
+    items: tuple[Tensor, ...]
 
 
 class OnnxNode(nn.Module):
@@ -51,6 +59,8 @@ class OnnxNode(nn.Module):
         self.numbers: dict[int, Numbers] = dict(numbers)
         self.given = tuple(bool(name) for name in node.inputs)
         self.wanted = len(node.outputs)
+        #: Which outputs anybody asked for.
+        self.asked = tuple(bool(name) for name in node.outputs)
         #: Input position -> name of the tensor that this node holds for it.
         self.held: dict[int, str] = {}
         #: What attributes and shape inputs must state for the tensors of the last run, where the tensors decide it.
@@ -93,7 +103,7 @@ class OnnxNode(nn.Module):
             return self._evaluated(free, f"node {self.layer_name!r} is a {self.class_name}, which has no rule")
         values = self._inputs(free)
         numeric = ON_NUMBERS.get(self.class_name)
-        if numeric is not None and not any(isinstance(value, Tensor) for value in values):
+        if numeric is not None and not any(isinstance(value, Tensor | Tensors) for value in values):
             outputs = numeric.call(self, *values)
             if outputs is not NotImplemented:
                 self.made_numbers = True
@@ -143,7 +153,7 @@ def as_numbers(value: Any) -> Any:
 
 def as_tensor(value: Any, device: torch.device | None = None) -> Any:
     """The tensor of plain numbers; whole numbers are 64 bits wide, as ONNX's sizes are."""
-    if value is None or isinstance(value, Tensor):
+    if value is None or isinstance(value, Tensor | Tensors):
         return value
     if isinstance(value, list) and not value:
         return torch.zeros(0, dtype=torch.int64, device=device)

@@ -93,7 +93,7 @@ def tile(_node: OnnxNode, x: Tensor, repeats: list[int]) -> Tensor:
     return x.repeat(repeats)
 
 
-@operator("Concat", "ConcatFromSequence")
+@operator("Concat")
 def concat(node: OnnxNode, *tensors: Tensor) -> Tensor:
     """One after the other."""
     return torch.cat(tensors, node.attribute("axis", 0))

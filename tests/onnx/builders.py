@@ -58,7 +58,9 @@ def graph(
     results = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in outputs.items()]
     tensors = [numpy_helper.from_array(array, name) for name, array in constants.items()]
     made = helper.make_graph(list(nodes), "small", declared, results, tensors)
-    model = helper.make_model(made, opset_imports=[helper.make_opsetid("", opset)], ir_version=_IR[opset])
+    domains = {"": opset, **{one.domain: 1 for one in nodes if one.domain}}
+    imports = [helper.make_opsetid(domain, version) for domain, version in domains.items()]
+    model = helper.make_model(made, opset_imports=imports, ir_version=_IR[opset])
     model.metadata_props.add(key="author", value="somebody")
     return model
 

@@ -9,7 +9,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from coppice.errors import InputSizeInvalid
+from coppice.errors import InputSizeInvalid, UnsupportedLayer
 from coppice.records.report import Check
 from tests.onnx.builders import Array, between, graph, initializers, pruned, run, weights, with_zeros
 
@@ -28,6 +28,11 @@ def scalar(value: float) -> Array:
 
 def constant(name: str, value: Array) -> onnx.NodeProto:
     return node("Constant", [], [name], value=numpy_helper.from_array(value))
+
+
+def branch(operator: str, inputs: list[str]) -> onnx.GraphProto:
+    made = helper.make_tensor_value_info(f"{operator}_made", TensorProto.FLOAT, None)
+    return helper.make_graph([node(operator, inputs, [made.name])], operator, [], [made])
 
 
 #: What stands between two convolutions, by name: opset, nodes from `a` to `z`, constants.
@@ -136,6 +141,47 @@ FORMS: dict[str, tuple[int, list[onnx.NodeProto], dict[str, Array]]] = {
             node("Transpose", ["c"], ["z"], perm=[0, 3, 1, 2]),
         ],
         {"scale": weights(8)},
+    ),
+    "a squeeze by an If that sizes decide": (
+        13,
+        [
+            node("Shape", ["a"], ["shape"]),
+            node("Gather", ["shape", "place"], ["height"]),
+            node("Equal", ["height", "eight"], ["fits"]),
+            node("If", ["fits"], ["z"], then_branch=branch("Relu", ["a"]), else_branch=branch("Sigmoid", ["a"])),
+        ],
+        {"place": numbers(2).reshape(()), "eight": numbers(8).reshape(())},
+    ),
+    "a slope inside a branch": (
+        16,
+        [node("If", ["always"], ["z"], then_branch=branch("PRelu", ["a", "slope"]), else_branch=branch("Relu", ["a"]))],
+        {"always": np.array(True), "slope": weights(8, 1, 1)},
+    ),
+    "a sequence of pieces": (
+        13,
+        [
+            node("SplitToSequence", ["a", "four"], ["pieces"], axis=1),
+            node("SequenceAt", ["pieces", "one"], ["second"]),
+            node("SequenceAt", ["pieces", "zero"], ["first"]),
+            node("SequenceConstruct", ["first", "second"], ["again"]),
+            node("ConcatFromSequence", ["again"], ["z"], axis=1),
+        ],
+        {"four": numbers(4).reshape(()), "one": numbers(1).reshape(()), "zero": numbers(0).reshape(())},
+    ),
+    "a convolution that the runtime's optimizer fused": (
+        13,
+        [
+            node(
+                "FusedConv",
+                ["a", "d", "", "a"],
+                ["z"],
+                domain="com.microsoft",
+                group=8,
+                activation="Relu",
+                pads=[1] * 4,
+            )
+        ],
+        {"d": weights(8, 1, 3, 3)},
     ),
     "the newest that the runtime takes": (24, [node("Sigmoid", ["a"], ["s"]), node("Mul", ["a", "s"], ["z"])], {}),
 }
@@ -273,3 +319,14 @@ def test_a_linear_layer_in_two_nodes_has_the_name_of_its_bias(tmp_path: Path) ->
     )
     assert pruned(model, tmp_path).groups[0].name == "encoder.wide"
     assert pruned(model, tmp_path, omit=("node_MatMul_1",), percent=0).groups[0].reason == "omitted by the request"
+
+
+@pytest.mark.parametrize(
+    ("operator", "domain", "why"),
+    [("RandomNormalLike", "", "differs from run to run"), ("Sorted", "acme", "ONNX Runtime can't run")],
+)
+def test_what_can_t_be_compared_or_computed_is_refused_by_name(
+    operator: str, domain: str, why: str, tmp_path: Path
+) -> None:
+    with pytest.raises(UnsupportedLayer, match=f"'odd' is a {operator} of the domain .*{why}"):
+        pruned(between(node(operator, ["a"], ["z"], name="odd", domain=domain), opset=13), tmp_path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
@@ -23,6 +24,9 @@ MAX_NODES = 100_000
 #: Files of before this operator set mean other things by the same names.
 OLDEST_OPSET = 7
 STANDARD = ("", "ai.onnx")
+#: The domain of ONNX Runtime's own operators, and the version from which on the standard has some of them, if ever.
+_RUNTIME = "com.microsoft"
+_STANDARD_SINCE = {"LayerNormalization": 17, "SimplifiedLayerNormalization": sys.maxsize}
 
 #: Bits of one value, by ONNX's number of a type; text has no fixed size.
 _BITS: dict[int, int] = {
@@ -72,10 +76,28 @@ def examined(model: onnx.ModelProto, name: str) -> onnx.ModelProto:
     for tensor in _tensors(model.graph):
         _check_tensor(tensor, name)
     try:
-        onnx.checker.check_model(model)
+        onnx.checker.check_model(_standard(model))
     except (onnx.checker.ValidationError, ValueError, TypeError) as e:  # the latter two of what it can't serialise
         raise BadUpload(f"{name} is no valid ONNX model: {_first_line(e)}") from e
     return model
+
+
+def _standard(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The model as the checker knows it: ONNX Runtime's optimizer writes some of its operators as the standard's."""
+    if not any(_is_runtimes(node, opset(model)) for node in model.graph.node):
+        return model
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    for node in copy.graph.node:
+        if _is_runtimes(node, opset(model)):
+            node.domain = _RUNTIME
+    if not any(entry.domain == _RUNTIME for entry in copy.opset_import):
+        copy.opset_import.append(onnx.helper.make_opsetid(_RUNTIME, 1))
+    return copy
+
+
+def _is_runtimes(node: onnx.NodeProto, version: int) -> bool:
+    return node.domain in STANDARD and version < _STANDARD_SINCE.get(node.op_type, 0)
 
 
 def opset(model: onnx.ModelProto) -> int:
