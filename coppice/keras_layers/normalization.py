@@ -75,7 +75,10 @@ def layer_normalization(layer: KerasLayer, x: Tensor) -> Tensor:
         variance = moved.var(last, correction=0, keepdim=True)
         y = moved * torch.rsqrt(variance + epsilon) * layer.array("gamma")
     else:
-        y = F.layer_norm(moved, moved.shape[last[0] :], layer.optional("gamma"), layer.optional("beta"), epsilon)
+        gamma, beta = layer.optional("gamma"), layer.optional("beta")
+        # The array's own shape where there is one: torch's ONNX exporter wants a constant.
+        shape = next((array.shape for array in (gamma, beta) if array is not None), moved.shape[last[0] :])
+        y = F.layer_norm(moved, shape, gamma, beta, epsilon)
     return y if axes == last else y.movedim(last, axes)
 
 
@@ -90,7 +93,8 @@ def _axes_last(layer: KerasLayer, x: Tensor) -> tuple[Tensor, list[int], list[in
 def rms_normalization(layer: KerasLayer, x: Tensor) -> Tensor:
     """Divided by the root of the mean square over some axes, the last one as a rule."""
     moved, axes, last = _axes_last(layer, x)
-    y = F.rms_norm(moved, moved.shape[last[0] :], layer.array("scale"), float(layer.config.get("epsilon", 1e-6)))
+    scale = layer.array("scale")
+    y = F.rms_norm(moved, scale.shape, scale, float(layer.config.get("epsilon", 1e-6)))
     return y if axes == last else y.movedim(last, axes)
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from coppice.errors import ForwardFailed, UnsupportedLayer
 from coppice.keras_layers.configuration import Entry, named_entries, plain, with_sizes
 from coppice.keras_layers.layer import KerasLayer
 from coppice.keras_layers.operations import edit_wired_sizes
@@ -86,10 +87,25 @@ def bring_up_to_date(network: KerasNetwork) -> None:
     )
     was_training = network.training
     network.eval()
-    seen = watched(network, inputs)
+    seen = _watched_cut(network, inputs)
     network.train(was_training)
     _edit_model(network, seen)
     _remember(network, seen)
+
+
+def _watched_cut(network: KerasNetwork, inputs: tuple[Tensor, ...]) -> Seen:
+    """`watched`, of a network that may have lost channels which a number of the configuration counts on."""
+    at: list[str] = []
+    layers = [part for part in network.modules() if isinstance(part, KerasLayer)]
+    hooks = [part.register_forward_pre_hook(lambda part, _: at.append(str(part.layer_name))) for part in layers]
+    try:
+        return watched(network, inputs)
+    except (RuntimeError, ValueError, LookupError, TypeError, UnsupportedLayer) as e:
+        where = f" at layer {at[-1]!r}" if at else ""
+        raise ForwardFailed(f"The configuration counts on the old widths{where}: {str(e).splitlines()[0]}") from e
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 def _edit_model(network: KerasNetwork, seen: Seen) -> None:

@@ -120,11 +120,16 @@ def _with_arrays(group: h5py.Group, name: str) -> list[h5py.Group]:
     return []
 
 
+#: Groups are called after the class as it is defined, which is not always the name that Keras gives it in public.
+_OWN_NAMES = {"GroupQueryAttention": "GroupedQueryAttention"}
+
+
 def _keys(model: Entry) -> Iterator[str]:
     """What the layers' groups are called: `dense`, `dense_1`, `conv2d`, ... by class, in the order of the model."""
     times: Counter[str] = Counter()
     for _, entry in named_entries(model):
-        kind = _snake_case(class_name(entry).rsplit(">", 1)[-1])
+        named = class_name(entry).rsplit(">", 1)[-1]
+        kind = _snake_case(_OWN_NAMES.get(named, named))
         yield f"{kind}_{times[kind]}" if times[kind] else kind
         times[kind] += 1
 
