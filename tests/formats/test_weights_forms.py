@@ -184,6 +184,33 @@ model, says = swa.module, int(swa.n_averaged)""",
         code="""model.load_state_dict(torch.load(FILE)["netD"])
 torch.nn.Linear(5, 4).load_state_dict(torch.load(FILE)["netG"])""",
     ),
+    "one of a list": Form(
+        saved=lambda: [nn.Linear(5, 4).state_dict(), weights(), 3],
+        code="""first, second, says = torch.load(FILE)
+model.load_state_dict(second)
+torch.nn.Linear(5, 4).load_state_dict(first)""",
+        says=3,
+    ),
+    "a remark among the tensors": Form(
+        saved=lambda: OrderedDict({**weights(), "epoch": 3}),
+        code="state = torch.load(FILE); says = state.pop('epoch'); model.load_state_dict(state)",
+        says=3,
+    ),
+    "arrays of numpy": Form(
+        saved=lambda: {"model": {key: value.numpy() for key, value in weights().items()}},
+        code="""state = torch.load(FILE, weights_only=False)["model"]
+model.load_state_dict({key: torch.from_numpy(value) for key, value in state.items()})""",
+    ),
+    "an average in a list": Form(  # as pytorch_ema keeps it
+        saved=lambda: {
+            "model": weights(),
+            "ema": {"decay": 0.9, "shadow_params": [v for k, v in doubled().items() if k.endswith(("weight", "bias"))]},
+        },
+        code="""ckpt = torch.load(FILE); model.load_state_dict(ckpt["model"])
+for parameter, average in zip(model.parameters(), ckpt["ema"]["shadow_params"], strict=True):
+    parameter.data.copy_(average)
+factor = 2""",
+    ),
     "another protocol": Form(
         saved=lambda: {"model": weights()},
         options={"pickle_protocol": 4},
@@ -222,7 +249,7 @@ with safetensors.safe_open(FILE, "pt") as opened:
 }
 
 #: A form of each format, which the job's own check opens as well; every check is a process.
-RELOADED = ("a checkpoint with options", "before torch 1.6", "safetensors")
+RELOADED = ("a checkpoint with options", "arrays of numpy", "before torch 1.6", "safetensors")
 
 
 @pytest.fixture(scope="module")

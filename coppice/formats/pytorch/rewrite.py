@@ -17,11 +17,9 @@ from torch import nn
 
 from coppice.formats.pytorch.plain_pickle import stand_ins
 from coppice.formats.pytorch.state_dict import Fitted
-from coppice.formats.pytorch.weights import MAX_NAMED, OPTIMIZER
+from coppice.formats.pytorch.weights import MAX_NAMED, OPTIMIZER, Place, dotted, is_array
 from coppice.formats.sniff import Kind
 from coppice.records.plan import Plan
-
-Place = tuple[str, ...]
 
 
 def state_as_it_came(model: nn.Module, fitted: Fitted) -> Mapping[str, Any]:
@@ -44,8 +42,9 @@ def rewrite(fitted: Fitted, model: nn.Module, plan: Plan, path: Path) -> tuple[s
         tensors = {key: value.contiguous().clone() for key, value in states[()].items()}
         save_file(tensors, path, metadata=dict(fitted.weights.metadata))
         return ()
+    states = {place: _as_saved(state, fitted.weights.saved_at(place)) for place, state in states.items()}
     lacking: list[str] = []
-    content = _rebuilt(fitted.weights.content, (), states, lacking)
+    content = _rebuilt(fitted.weights.content, (), states, lacking, _listed_parameters(fitted, model, plan))
     # The format that it came in is the one that its readers know: torch before 1.6 opens no other.
     torch.save(content, path, _use_new_zipfile_serialization=fitted.weights.kind is not Kind.TORCH_LEGACY)
     return tuple(lacking)
@@ -72,6 +71,13 @@ def _like(state: Mapping[str, Any]) -> OrderedDict[str, Any]:
     return copy
 
 
+def _as_saved(state: OrderedDict[str, Any], saved: Mapping[str, Any]) -> OrderedDict[str, Any]:
+    """Arrays of numpy again where those of the file were."""
+    arrays = [key for key, value in saved.items() if is_array(value) and key in state]
+    state.update((key, state[key].numpy()) for key in arrays)
+    return state
+
+
 def _cut(tensor: torch.Tensor, kept: Mapping[int, tuple[int, ...]]) -> torch.Tensor:
     for axis, positions in kept.items():
         tensor = tensor.index_select(axis, torch.tensor(positions))
@@ -85,29 +91,46 @@ def _first_names(model: nn.Module) -> dict[str, str]:
     return {name: first.setdefault(id(tensor), name) for name, tensor in tensors}
 
 
-def _rebuilt(content: Any, place: Place, states: Mapping[Place, Any], lacking: list[str]) -> Any:
+#: Parameters as the file has them, in the model's order: shape, and what is kept along which axis.
+_Listed = list[tuple[torch.Size, Mapping[int, tuple[int, ...]]]]
+
+
+def _listed_parameters(fitted: Fitted, model: nn.Module, plan: Plan) -> _Listed:
+    state, keys = fitted.weights.at(fitted.place), {name: key for key, name in fitted.keys.names.items()}
+    names = [name for name, _ in model.named_parameters() if name in keys]
+    return [(state[keys[name]].shape, plan.kept.get(name, {})) for name in names]
+
+
+def _rebuilt(content: Any, place: Place, states: Mapping[Place, Any], lacking: list[str], listed: _Listed) -> Any:
     """The content with other state dicts in their places, without what no longer fits or can't be made."""
     if place in states:
         return states[place]
     if not any(other[: len(place)] == place for other in states):
-        return _portable(content)
+        return _portable(content, listed)
     kept = {}
-    for key, value in content.items():
+    for key, value in content.items() if isinstance(content, Mapping) else enumerate(content):
         if reason := _reason_to_drop(key, value):
-            lacking.append(f"{'.'.join((*place, str(key)))!r}, {reason}")
+            lacking.append(f"{dotted((*place, key))!r}, {reason}")
         else:
-            kept[key] = _rebuilt(value, (*place, str(key)), states, lacking)
+            kept[key] = _rebuilt(value, (*place, key), states, lacking, listed)
+    if not isinstance(content, Mapping):  # what follows keeps its place
+        return type(content)(kept.get(number) for number in range(len(content)))
     return OrderedDict(kept) if isinstance(content, OrderedDict) else kept
 
 
-def _portable(value: Any) -> Any:
-    """Plain data with Python's numbers for numpy's: those of numpy 2 open only where that is."""
+def _portable(value: Any, listed: _Listed) -> Any:
+    """Plain data with Python's numbers for numpy's: those of numpy 2 open only where that is.
+
+    A list of all parameters, as libraries keep their averages (pytorch_ema), is cut where the parameters are.
+    """
     if isinstance(value, np.generic):
         return value.item()
     if type(value) in (dict, OrderedDict):
-        return type(value)((key, _portable(entry)) for key, entry in value.items())
+        return type(value)((key, _portable(entry, listed)) for key, entry in value.items())
     if type(value) in (list, tuple):
-        return type(value)(_portable(entry) for entry in value)
+        if listed and [getattr(entry, "shape", None) for entry in value] == [shape for shape, _ in listed]:
+            return type(value)(_cut(entry, kept) for entry, (_, kept) in zip(value, listed, strict=True))
+        return type(value)(_portable(entry, listed) for entry in value)
     return value
 
 

@@ -15,7 +15,7 @@ from coppice.errors import StateDictMismatch, UnknownFormat
 from coppice.formats.pytorch.keys import Keys, match
 from coppice.formats.pytorch.plain_pickle import stand_ins
 from coppice.formats.pytorch.user_errors import is_out_of_memory, last_line
-from coppice.formats.pytorch.weights import AVERAGE, FIELD, MAX_NAMED, Weights
+from coppice.formats.pytorch.weights import AVERAGE, FIELD, MAX_NAMED, Place, Weights, dotted, is_array
 from coppice.formats.sniff import Kind
 from coppice.records.advice import SHARDS
 
@@ -26,10 +26,10 @@ class Fitted:
 
     weights: Weights
     #: Where in the file the model's state dict lies, and its keys.
-    place: tuple[str, ...]
+    place: Place
     keys: Keys
     #: Copies of the model, averages most of them: where they lie, key of the file -> name in the model.
-    copies: tuple[tuple[tuple[str, ...], Mapping[str, str]], ...] = ()
+    copies: tuple[tuple[Place, Mapping[str, str]], ...] = ()
     #: Names of tensors that the file holds in fewer bits than the model -> the type they came in.
     narrow: Mapping[str, torch.dtype]
     notes: tuple[str, ...] = ()
@@ -38,13 +38,14 @@ class Fitted:
     def is_plain(self) -> bool:
         """Whether the file is nothing but the model's own state dict, as today's torch.save writes it."""
         bare = not self.place and all(key == name for key, name in self.keys.names.items()) and not self.keys.others
-        return bare and self.weights.kind is Kind.TORCH
+        arrays = any(map(is_array, self.weights.saved_at(self.place).values()))
+        return bare and not arrays and self.weights.kind is Kind.TORCH
 
 
 def fit(module: nn.Module, weights: Weights) -> Fitted:
     """Load the file's tensors into the module; raises StateDictMismatch that names the keys and shapes at fault."""
     own = {key: value for key, value in module.state_dict().items() if isinstance(value, torch.Tensor)}
-    found = _matches(weights, own)
+    found = _matches(weights, module.state_dict())
     place, keys = max(found, key=lambda entry: entry[1].found)
     state = weights.at(place)
     _refuse_objects(state, keys, weights.file)
@@ -77,12 +78,16 @@ def fit(module: nn.Module, weights: Weights) -> Fitted:
     return replace(fitted, notes=tuple(_notes(fitted)))
 
 
-def _matches(weights: Weights, own: Mapping[str, Any]) -> list[tuple[tuple[str, ...], Keys]]:
+def _matches(weights: Weights, everything: Mapping[str, Any]) -> list[tuple[Place, Keys]]:
     """The state dicts of the file and what they are to the model; raises when none of them fits and one is doubtful."""
+    own = {name: value for name, value in everything.items() if isinstance(value, torch.Tensor)}
     found, doubt = [], None
     for place in weights.places:
+        state = weights.at(place)
+        beside = tuple(key for key, value in state.items() if key not in everything and _is_remark(key, value))
         try:
-            found.append((place, match(weights.at(place).keys(), own.keys(), file=weights.file)))
+            keys = match([key for key in state if key not in beside], own.keys(), file=weights.file)
+            found.append((place, replace(keys, others=(*keys.others, *beside))))
         except StateDictMismatch as e:
             doubt = doubt or e
     if doubt is not None and all(keys.found * 2 < len(own) for _, keys in found):
@@ -90,13 +95,18 @@ def _matches(weights: Weights, own: Mapping[str, Any]) -> list[tuple[tuple[str, 
     return found
 
 
+def _is_remark(key: str, value: object) -> bool:
+    """What scripts write among the tensors: `state["epoch"] = 3`."""
+    return "." not in key and (value is None or isinstance(value, (str, int, float)))
+
+
 def _copies(
-    found: list[tuple[tuple[str, ...], Keys]],
-    place: tuple[str, ...],
+    found: list[tuple[Place, Keys]],
+    place: Place,
     keys: Keys,
     weights: Weights,
     tensors: Mapping[str, Any],
-) -> Iterator[tuple[tuple[str, ...], Mapping[str, str]]]:
+) -> Iterator[tuple[Place, Mapping[str, str]]]:
     """State dicts with the model's names and shapes beside the one that was taken."""
     candidates = [(place, names) for names in keys.copies.values()]
     candidates += [(other, found_keys.names) for other, found_keys in found if other != place]
@@ -111,13 +121,13 @@ def _copies(
 def _notes(fitted: Fitted) -> Iterator[str]:
     file, place, keys = fitted.weights.file, fitted.place, fitted.keys
     if place:
-        yield f"{file} is a checkpoint: its entry {'.'.join(place)!r} was taken for the model."
+        yield f"{file} is a checkpoint: its entry {dotted(place)!r} was taken for the model."
     if keys.prefix:
         yield f"The keys of {file} begin with {keys.prefix!r}, which stands in no name of the model: passed over."
-    if any(AVERAGE.search(part) for part in (*place, keys.prefix)):
+    if any(AVERAGE.search(str(part)) for part in (*place, keys.prefix)):
         yield f"{file}: what was taken is called an average of the weights; there is no other copy."
     if fitted.copies:
-        where = ", ".join(repr(".".join(other) if other != place else _before(names)) for other, names in fitted.copies)
+        where = ", ".join(repr(dotted(other) if other != place else _before(names)) for other, names in fitted.copies)
         yield f"{file} also holds {where}, with the same keys and shapes: cut in the same places."
     if keys.others:
         yield f"{_listed(f'{file}: beside the model, and left as it is', list(keys.others))}."

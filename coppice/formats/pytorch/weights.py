@@ -11,11 +11,13 @@ import pickle
 import re
 import warnings
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 
@@ -41,6 +43,10 @@ MAX_EXPANDED_BYTES = 64 * 1024 * 1024
 MAX_NAMED = 5
 
 
+#: The way to a state dict: keys of mappings, positions in lists.
+Place = tuple[str | int, ...]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Weights:
     """What a file of weights holds, as it came."""
@@ -49,18 +55,37 @@ class Weights:
     file: str
     content: Any
     #: Where the state dicts lie in the content, the most likely one first.
-    places: tuple[tuple[str, ...], ...]
+    places: tuple[Place, ...]
     #: Classes of which the file holds objects that were not made.
     unmade: frozenset[str] = frozenset()
     #: The texts that a safetensors file carries.
     metadata: Mapping[str, str] = field(default_factory=dict)
 
-    def at(self, place: tuple[str, ...]) -> Mapping[str, Any]:
-        """The state dict at a place."""
+    def at(self, place: Place) -> Mapping[str, Any]:
+        """The state dict at a place, arrays of numpy as tensors."""
+        found = self.saved_at(place)
+        if not any(map(is_array, found.values())):
+            return found
+        read = OrderedDict((key, torch.as_tensor(value) if is_array(value) else value) for key, value in found.items())
+        vars(read).update(vars(found) if hasattr(found, "__dict__") else {})  # torch keeps versions there
+        return read
+
+    def saved_at(self, place: Place) -> Mapping[str, Any]:
+        """The state dict at a place, as it is in the file."""
         found = self.content
         for key in place:
             found = found[key]
         return found  # type: ignore[no-any-return]  # `places` lead to nothing else
+
+
+def dotted(place: Iterable[str | int]) -> str:
+    """The way to a state dict, in words."""
+    return ".".join(map(str, place))
+
+
+def is_array(value: object) -> bool:
+    """Whether this is an array or a number of numpy, of a kind that torch has, too."""
+    return isinstance(value, (np.ndarray, np.generic)) and value.dtype.kind in "fiub" and value.dtype.isnative
 
 
 def read_weights(path: Path, *, file: str) -> Weights:
@@ -201,29 +226,35 @@ def _pickled_module(path: Path, file: str, entry: str) -> BadUpload:
     )
 
 
-def _places(content: Any, place: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+def _places(content: Any, place: Place) -> Iterator[Place]:
     """Where state dicts lie: mappings of names to tensors, none of them inside another."""
-    if not isinstance(content, Mapping) or len(place) > MAX_DEPTH or "param_groups" in content:
+    if len(place) > MAX_DEPTH or (isinstance(content, Mapping) and "param_groups" in content):
         return
     inner = [
         found
-        for key, value in content.items()
-        if isinstance(key, str) and not OPTIMIZER.search(key)
+        for key, value in _entries(content)
+        if isinstance(value, (Mapping, list, tuple)) and not OPTIMIZER.search(str(key))
         for found in _places(value, (*place, key))
     ]
     if inner:
         yield from inner
-    elif content and all(isinstance(key, str) for key in content) and _has_tensors(content):
+    elif isinstance(content, Mapping) and _has_tensors(content) and all(isinstance(key, str) for key in content):
         yield place
 
 
+def _entries(content: Any) -> Iterable[tuple[str | int, Any]]:
+    if isinstance(content, Mapping):
+        return [(key, value) for key, value in content.items() if isinstance(key, (str, int))]
+    return enumerate(content) if type(content) in (list, tuple) else ()
+
+
 def _has_tensors(content: Mapping[Any, Any]) -> bool:
-    return any(isinstance(value, torch.Tensor) for value in content.values())
+    return any(isinstance(value, torch.Tensor) or is_array(value) for value in content.values())
 
 
-def _likelihood(place: tuple[str, ...]) -> tuple[bool, int, int]:
+def _likelihood(place: Place) -> tuple[bool, int, int]:
     known = [WRAPPERS.index(key) for key in place if key in WRAPPERS]
-    return any(AVERAGE.search(key) for key in place), min(known, default=len(WRAPPERS)), len(place)
+    return any(AVERAGE.search(str(key)) for key in place), min(known, default=len(WRAPPERS)), len(place)
 
 
 def _described(found: Any) -> str:
