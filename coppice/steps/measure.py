@@ -16,6 +16,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from coppice.records.report import Cost
+from coppice.tracing.leftovers import no_leftovers
 from coppice.tracing.network import Network
 
 Inputs = tuple[torch.Tensor, ...]
@@ -30,8 +31,10 @@ def measure(before: Network, pruned: nn.Module) -> tuple[Cost, Cost]:
     """The costs of the model as it was and as it is."""
     sample = before.sample
     models = (before.module, pruned)
-    times = _paired_times(models, sample)
-    return _cost(before.module, sample, times[0]), _cost(pruned, sample, times[1])
+    # The pruned model is given away after this: the activations of a random input are no part of it.
+    with no_leftovers(before.module), no_leftovers(pruned):
+        times = _paired_times(models, sample)
+        return _cost(before.module, sample, times[0]), _cost(pruned, sample, times[1])
 
 
 def _cost(module: nn.Module, sample: Inputs, milliseconds: np.ndarray) -> Cost:

@@ -18,6 +18,7 @@ import torch
 from torch import nn
 from torch.utils._pytree import tree_leaves
 
+from coppice.tracing.leftovers import no_leftovers
 from coppice.tracing.network import Network
 
 WIDTH = 64
@@ -82,7 +83,7 @@ def _sizes(network: Network, module: nn.Module, runs: Iterable[Run]) -> list[str
 def _runs(network: Network, module: nn.Module, kinds: dict[str, str]) -> list[Run]:
     """Every call of a layer in one forward pass of one sample."""
     runs: list[Run] = []
-    with _recording(module, kinds, runs), torch.no_grad():
+    with _recording(module, kinds, runs), no_leftovers(module), torch.no_grad():
         module(*network.sample)
     return runs
 

@@ -140,9 +140,14 @@ class Scaled(nn.Module):
         return self.head(self.conv(x) * self.scale).mean((2, 3))
 """
 
-#: The same, kept in a plain attribute.
-PLAIN_TENSOR = HIDDEN_BUFFER.replace('self.register_buffer("scale", ', "self.scale = (").replace(
-    ", persistent=False)", ")"
+#: The same, kept in a plain attribute; and what the last run computed, in another.
+PLAIN_TENSOR = (
+    HIDDEN_BUFFER.replace('self.register_buffer("scale", ', "self.scale = (")
+    .replace(", persistent=False)", ")")
+    .replace(
+        "return self.head(self.conv(x) * self.scale)",
+        "self.seen = self.conv(x) * self.scale; return self.head(self.seen)",
+    )
 )
 
 DOUBLE = """\

@@ -20,7 +20,7 @@ from torch import nn
 from coppice.formats.pytorch.user_errors import last_line
 from coppice.formats.pytorch.user_module import UserClass
 from coppice.records.plan import Plan
-from coppice.tracing.network import stored
+from coppice.tracing.network import stored, tables
 from coppice.tracing.places import MAX_DEPTH, OWN, class_numbers, is_configuration
 
 _TEXT = """
@@ -96,7 +96,7 @@ class NotDescribable(Exception):
 
 def class_definition(user: UserClass, dense: nn.Module, pruned: nn.Module, plan: Plan) -> bytes:
     """The text of the class file whose class builds `pruned`'s shape; raises NotDescribable."""
-    _check_fresh(user, dense)
+    _check_fresh(user, dense, plan)
     text = _TEXT.format(
         name=user.name,
         attributes=_table(_attributes(dense, pruned)),
@@ -122,18 +122,24 @@ def _hook(user: UserClass) -> str:
     return hook.format(name=user.name, defaults=defaults if user.arguments else "")
 
 
-def _check_fresh(user: UserClass, dense: nn.Module) -> None:
+def _check_fresh(user: UserClass, dense: nn.Module, plan: Plan) -> None:
     """Refuse a constructor that does not give, time after time, the tensors that there are to cut."""
     try:
-        fresh = stored(cast(nn.Module, user.build()))
+        fresh = _cut_or_saved(cast(nn.Module, user.build()), plan)
     except Exception as e:  # the first time it did not
         raise NotDescribable(f"its constructor fails when it is called again ({last_line(e)})") from e
     if any(torch.nn.parameter.is_lazy(tensor) for tensor in fresh.values()):
         raise NotDescribable("it has lazy layers, whose tensors exist only after a first run")
     if {name: tensor.shape for name, tensor in fresh.items()} != {
-        name: tensor.shape for name, tensor in stored(dense).items()
+        name: tensor.shape for name, tensor in _cut_or_saved(dense, plan).items()
     }:
         raise NotDescribable("its constructor makes other tensors each time")
+
+
+def _cut_or_saved(module: nn.Module, plan: Plan) -> dict[str, torch.Tensor]:
+    """What must be there: of the tensors that modules keep in plain attributes, only those that were cut."""
+    kept = tables(module).keys() - plan.kept.keys()
+    return {name: tensor for name, tensor in stored(module).items() if name not in kept}
 
 
 def _attributes(dense: nn.Module, pruned: nn.Module) -> dict[str, dict[str, Any]]:

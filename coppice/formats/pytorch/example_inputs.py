@@ -21,6 +21,7 @@ from coppice.formats.pytorch.user_errors import is_out_of_memory, last_line, use
 from coppice.formats.pytorch.user_module import UserClass
 from coppice.records.inputs import Input, sizes
 from coppice.records.request import Part, Request
+from coppice.tracing.leftovers import no_leftovers
 
 Inputs = tuple[torch.Tensor, ...]
 
@@ -123,7 +124,7 @@ def _check_count(module: nn.Module, given: Sequence[Input], user: UserClass) -> 
 def _failure(module: nn.Module, inputs: Inputs) -> BaseException | None:
     """What the model's forward raises on these inputs, if it does."""
     try:
-        with torch.no_grad():
+        with torch.no_grad(), no_leftovers(module):
             module(*inputs)
     except (Exception, SystemExit) as e:
         if is_out_of_memory(e):
