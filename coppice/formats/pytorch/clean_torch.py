@@ -67,7 +67,12 @@ def unwrapped(job: dict[str, Any]) -> dict[str, Any]:
     found = torch.load(job["weights"], weights_only=False) if is_torch else safetensors_of(job["weights"])
     for key in job["place"]:
         found = found[key]
-    return {name: found[key] for key, name in job["keys"].items() if key in found}
+    return {name: tensor_of(found[key]) for key, name in job["keys"].items() if key in found}
+
+
+def tensor_of(value: Any) -> Any:
+    """An array of numpy as the tensor that its user makes of it."""
+    return torch.as_tensor(value) if hasattr(value, "__array__") else value
 
 
 def safetensors_of(path: str) -> dict[str, Any]:
