@@ -150,6 +150,24 @@ PLAIN_TENSOR = (
     )
 )
 
+#: A module that computes its own weight, before every run.
+NORMED = """\
+import warnings
+
+from torch import nn
+
+class Normed(nn.Module):
+    def __init__(self):
+        super().__init__()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            self.conv = nn.utils.weight_norm(nn.Conv1d(2, 8, 3))
+        self.head = nn.utils.spectral_norm(nn.Linear(8, 3))
+
+    def forward(self, x):
+        return self.head(self.conv(x).relu().mean(2))
+"""
+
 DOUBLE = """\
 from torch import nn
 
@@ -213,6 +231,7 @@ MODELS = {
     "factory": Model(source=FACTORY, name="tiny_vgg", input_size=(1, 16, 16), file="vgg.py"),
     "hidden buffer": Model(source=HIDDEN_BUFFER, name="Scaled", input_size=(1, 8, 8), file="scaled.py"),
     "plain tensor": Model(source=PLAIN_TENSOR, name="Scaled", input_size=(1, 8, 8), file="scaled.py"),
+    "normed": Model(source=NORMED, name="Normed", input_size=(2, 9), file="normed.py"),
     "double": Model(source=DOUBLE, name="Double", input_size=(6,), file="double.py"),
     "depthwise": Model(source=DEPTHWISE, name="Depthwise", input_size=(3, 8, 8), file="my-depthwise.py"),
     "tied": Model(source=TIED, name="Tied", input_size=(6,), file="tied.v2.py"),

@@ -100,7 +100,7 @@ def class_definition(user: UserClass, dense: nn.Module, pruned: nn.Module, plan:
     text = _TEXT.format(
         name=user.name,
         attributes=_table(_attributes(dense, pruned)),
-        shapes=_table(_shapes(dense, pruned)),
+        shapes=_table(_shapes(_cut_or_saved(dense, plan), _cut_or_saved(pruned, plan))),
         positions=_table(_positions(pruned, plan)),
         hook=_hook(user),
     )
@@ -169,8 +169,7 @@ def _differing(before: Mapping[str, Any], after: Mapping[str, Any], prefix: str)
             yield from _differing(vars(before[name]), vars(value), f"{prefix}{name}.")
 
 
-def _shapes(dense: nn.Module, pruned: nn.Module) -> dict[str, tuple[int, ...]]:
-    before, after = stored(dense), stored(pruned)
+def _shapes(before: Mapping[str, torch.Tensor], after: Mapping[str, torch.Tensor]) -> dict[str, tuple[int, ...]]:
     return {name: tuple(tensor.shape) for name, tensor in after.items() if tensor.shape != before[name].shape}
 
 
