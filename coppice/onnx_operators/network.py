@@ -170,7 +170,8 @@ def _numbers(node: GraphNode, row: Row | None, constants: Mapping[str, Array]) -
             if array.size == 1:
                 yield position, array.tolist()
             continue
-        states_sizes = position in row.numbers or (array.dtype.kind in "iu" and array.size <= MOST_SIZES)
+        may_be_sizes = array.dtype.kind in "iu" and array.size <= MOST_SIZES and not row.whole_values
+        states_sizes = position in row.numbers or may_be_sizes
         is_scalar = row.scalars and array.size == 1 and array.dtype.kind in "fb" and array.dtype.itemsize < 8
         if states_sizes or is_scalar:
             yield position, array.tolist()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,9 @@ from coppice.onnx_operators.element_types import DOUBLE, TYPES
 from coppice.onnx_operators.evaluated import Evaluate, NotComputed, enter, evaluated
 from coppice.onnx_operators.graph import GraphNode
 from coppice.onnx_operators.table import ON_NUMBERS, Row
+
+#: Operators of quantized networks.
+_WHOLE = re.compile(r"QLinear|QGemm|QAttention|Integer|DynamicQuantize|NBits")
 
 #: A number, or a list of them, that flows through the graph beside the tensors.
 Numbers = int | float | bool | list[Any]
@@ -100,7 +104,12 @@ class OnnxNode(nn.Module):
         """Compute the outputs from the inputs that are not constants, in order: one value, or a tuple."""
         self.made_numbers = False
         if self.row is None:
-            return self._evaluated(free, f"node {self.layer_name!r} is a {self.class_name}, which has no rule")
+            why = (
+                "computes in whole numbers: prune before you quantize"
+                if _WHOLE.search(self.class_name)
+                else "has no rule"
+            )
+            return self._evaluated(free, f"node {self.layer_name!r} is a {self.class_name}, which {why}")
         values = self._inputs(free)
         numeric = ON_NUMBERS.get(self.class_name)
         if numeric is not None and not any(isinstance(value, Tensor | Tensors) for value in values):

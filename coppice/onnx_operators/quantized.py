@@ -10,7 +10,7 @@ from coppice.onnx_operators.node import OnnxNode
 from coppice.onnx_operators.table import operator
 
 
-@operator("DequantizeLinear")
+@operator("DequantizeLinear", whole_values=True)
 def dequantize(node: OnnxNode, x: Tensor, scale: Tensor, zero: Tensor | None = None) -> Tensor:
     """From whole numbers; one scale, or one for each position of an axis."""
     real = x.to(scale.dtype)
@@ -19,7 +19,7 @@ def dequantize(node: OnnxNode, x: Tensor, scale: Tensor, zero: Tensor | None = N
     return real * _along(node, scale, x)
 
 
-@operator("QuantizeLinear")
+@operator("QuantizeLinear", whole_values=True)
 def quantize(node: OnnxNode, x: Tensor, scale: Tensor, zero: Tensor | None = None) -> Tensor:
     """To whole numbers, of the type of the zero point."""
     dtype = torch.uint8 if zero is None else zero.dtype

@@ -22,6 +22,8 @@ class Row:
     numbers: frozenset[int] = frozenset()
     #: A one-element constant of such an operator is a number of the formula, no weight: noise must not reach it.
     scalars: bool = False
+    #: Whole numbers that such an operator is given are values, no sizes.
+    whole_values: bool = False
     #: Makes floating-point values of its own, in the type in which the network computes at the moment.
     makes_floats: bool = False
 
@@ -44,12 +46,22 @@ ON_NUMBERS = _NUMBERS.rows
 
 
 def operator(
-    *names: str, numbers: tuple[int, ...] = (), scalars: bool = False, makes_floats: bool = False
+    *names: str,
+    numbers: tuple[int, ...] = (),
+    scalars: bool = False,
+    whole_values: bool = False,
+    makes_floats: bool = False,
 ) -> Callable[[Call], Call]:
     """Enter the decorated function under the operator names; a name that is taken raises."""
 
     def enter(call: Call) -> Call:
-        row = Row(call=call, numbers=frozenset(numbers), scalars=scalars, makes_floats=makes_floats)
+        row = Row(
+            call=call,
+            numbers=frozenset(numbers),
+            scalars=scalars,
+            whole_values=whole_values,
+            makes_floats=makes_floats,
+        )
         for name in names:
             _TABLE.enter(name, row)
         return call

@@ -183,6 +183,22 @@ FORMS: dict[str, tuple[int, list[onnx.NodeProto], dict[str, Array]]] = {
         ],
         {"d": weights(8, 1, 3, 3)},
     ),
+    "quantized and back, by weights of eight bits": (
+        13,
+        [
+            node("QuantizeLinear", ["a", "step", "none"], ["q"]),
+            node("DequantizeLinear", ["q", "step", "none"], ["b"]),
+            node("DequantizeLinear", ["whole", "steps", "nones"], ["d"], axis=0),
+            node("Conv", ["b", "d"], ["z"], group=8),
+        ],
+        {
+            "step": scalar(0.05),
+            "none": np.array(0, np.uint8),  # and so no value below zero
+            "whole": (40 * weights(8, 1, 3, 3)).astype(np.int8),
+            "steps": abs(weights(8)) / 40,
+            "nones": np.zeros(8, np.int8),
+        },
+    ),
     "the newest that the runtime takes": (24, [node("Sigmoid", ["a"], ["s"]), node("Mul", ["a", "s"], ["z"])], {}),
 }
 

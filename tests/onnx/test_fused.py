@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -22,7 +23,7 @@ QKV = {"w": weights(8, 24), "b": weights(24), "mask": MASK}
 SKIP = {"skip": weights(2, 5, 8, seed=5), **VECTORS}
 
 
-def fused(operator: str, *inputs: str, **attributes: object) -> NodeProto:
+def fused(operator: str, *inputs: str, **attributes: Any) -> NodeProto:
     domain = "" if operator.startswith("Simplified") else "com.microsoft"
     return helper.make_node(operator, ["x", *inputs], ["y"], domain=domain, **attributes)
 
@@ -89,7 +90,11 @@ def test_fused_attention_loses_widths_of_its_heads_and_says_so(tmp_path: Path) -
 
 def test_half_a_network_that_only_the_runtime_computes_stays_and_the_rest_goes(tmp_path: Path) -> None:
     # Three rounds of a convolution that stands in the graph, too, in a Loop.
-    kinds = {"i": (TensorProto.INT64, []), "on": (TensorProto.BOOL, []), "state": (TensorProto.FLOAT, None)}
+    kinds: dict[str, tuple[int, list[int] | None]] = {
+        "i": (TensorProto.INT64, []),
+        "on": (TensorProto.BOOL, []),
+        "state": (TensorProto.FLOAT, None),
+    }
     given = [helper.make_tensor_value_info(name, kind, shape) for name, (kind, shape) in kinds.items()]
     body = helper.make_graph(
         [
