@@ -40,7 +40,7 @@ PICTURE: dict[str, Any] = {
     "image_size": 32,
     "patch_size": 8,
 }
-TEXT, TWO_TEXTS = tokens(12, below=WORDS), tokens(12, 7, below=WORDS)
+TEXT, LONGER_TEXT, TWO_TEXTS = tokens(12, below=WORDS), tokens(16, below=WORDS), tokens(12, 7, below=WORDS)
 IMAGE, LARGER_IMAGE = floats((3, 32, 32)), floats((3, 64, 64))
 
 

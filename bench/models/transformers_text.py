@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from bench.models.transformers_sizes import DECODER, ENCODER, TEXT, TWO_TEXTS, WORDS, Pair, Small
+from bench.models.transformers_sizes import DECODER, ENCODER, LONGER_TEXT, TEXT, TWO_TEXTS, WORDS, Pair, Small
 
 _OUTER = {"embedding_size": 64}
 _NARROW = {"embedding_size": 32}
@@ -37,12 +37,22 @@ _ENCODERS: dict[str, tuple[str, dict[str, Any]]] = {
     "LongformerForSequenceClassification": ("LongformerConfig", {**_PAD, "attention_window": 4}),
     "NystromformerForSequenceClassification": (
         "NystromformerConfig",
-        {"num_landmarks": 4, "segment_means_seq_len": 12, "conv_kernel_size": 3},
+        {"num_landmarks": 4, "segment_means_seq_len": 16, "conv_kernel_size": 3},
     ),
     "RemBertForSequenceClassification": ("RemBertConfig", {"input_embedding_size": 32}),
     "ModernBertForSequenceClassification": ("ModernBertConfig", {"pad_token_id": 0, "local_attention": 8}),
     "IBertForSequenceClassification": ("IBertConfig", _PAD),
     "BigBirdForSequenceClassification": ("BigBirdConfig", {"attention_type": "original_full", "pad_token_id": 0}),
+    "CanineForSequenceClassification": (
+        "CanineConfig",
+        {
+            "pad_token_id": 0,
+            "local_transformer_stride": 8,
+            "downsampling_rate": 4,
+            "num_hash_buckets": 64,
+            "num_hash_functions": 4,
+        },
+    ),
     "EsmForSequenceClassification": (
         "EsmConfig",
         {**_PAD, "mask_token_id": 3, "position_embedding_type": "rotary", "token_dropout": False},
@@ -232,7 +242,7 @@ _PAIRS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 MODELS: dict[str, Small] = {
-    **{name: Small(kind, {**ENCODER, **own}, TEXT) for name, (kind, own) in _ENCODERS.items()},
+    **{name: Small(kind, {**ENCODER, **own}, LONGER_TEXT) for name, (kind, own) in _ENCODERS.items()},
     **{name: Small(kind, {**DECODER, **own}, TEXT) for name, (kind, own) in _DECODERS.items()},
     **{name: Small(kind, own, TEXT) for name, (kind, own) in _OTHERS.items()},
     **{name: Small(kind, own, TWO_TEXTS, Pair) for name, (kind, own) in _PAIRS.items()},

@@ -316,6 +316,11 @@ CASES: dict[str, Case] = {
         ),
         {"a": 32, "b": 4},
     ),
+    "code that gives numbers in float32 only": Case(
+        pair(),
+        lambda m, x: m["b"](m["a"](x)) + torch.zeros(()) / torch.tensor(float(x.dtype is torch.float32)),
+        {"a": 4, "b": 4},
+    ),
     "a mask drawn at random": Case(
         pair(), lambda m, x: m["b"](m["a"](x) * (torch.rand(2, 1, 8, 8) > 0.5)), {"a": 4, "b": 4}
     ),
