@@ -150,6 +150,12 @@ PLAIN_TENSOR = (
     )
 )
 
+#: An output that is not one row for each sample, and an option that is no input.
+REGULARIZED = HIDDEN_BUFFER.replace("forward(self, x)", "forward(self, x, *, weight=1.0)").replace(
+    "return self.head(self.conv(x) * self.scale).mean((2, 3))",
+    "y = self.head(self.conv(x) * self.scale).mean((2, 3)); return y, weight * y.square().mean()",
+)
+
 #: A module that computes its own weight, before every run.
 NORMED = """\
 import warnings

@@ -24,7 +24,7 @@ from coppice.formats.source import Source
 from coppice.records.plan import Plan
 from coppice.records.report import Artifact, Check, Cost, Report, Verification
 from coppice.records.request import Part, Request
-from tests.formats.models import MODELS, NET, Model, built, upload
+from tests.formats.models import MODELS, NET, REGULARIZED, Model, built, upload
 
 COST = Cost(parameters=1, bytes=4, macs=1)
 
@@ -233,6 +233,18 @@ def test_a_subclass_of_the_class_as_pruned_cuts_nothing(outcomes: dict[str, Outc
     exec(text + "\nclass Wider(Net): pass\n", namespace)
     assert namespace["Net"]().conv1.out_channels == 16
     assert namespace["Wider"]().conv1.out_channels == 32
+
+
+@pytest.mark.slow
+def test_onnx_of_a_loss_beside_the_outputs(tmp_path: Path) -> None:
+    model = Model(source=REGULARIZED, name="Scaled", input_size=(1, 8, 8))
+    _, pruned, artifacts = written(tmp_path, model)
+    path = tmp_path / "out" / next(artifact.file for artifact in artifacts if artifact.name == "onnx")
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    x = torch.randn(5, 1, 8, 8)
+    scores, loss = session.run(None, {"input": x.numpy()})
+    assert float(loss) == pytest.approx(float((scores**2).mean()), rel=1e-4)
+    torch.testing.assert_close(torch.from_numpy(scores), pruned(x)[0].detach(), rtol=1e-4, atol=1e-5)
 
 
 @slow_group

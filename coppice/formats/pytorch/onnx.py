@@ -5,11 +5,12 @@ An export that fails is no failure of the job: the reason is for the report.
 
 from __future__ import annotations
 
+import inspect
 import signal
 import tempfile
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -41,6 +42,12 @@ class _InOrder(nn.Module):
         return self.model(*inputs)
 
 
+def _has_options(module: nn.Module) -> bool:
+    """Whether forward takes more by keyword alone, with defaults: the exporter would give these in order."""
+    parameters = inspect.signature(module.forward).parameters.values()
+    return any(parameter.kind is parameter.KEYWORD_ONLY for parameter in parameters)
+
+
 class NotExportable(Exception):
     """The model has no ONNX form that gives its outputs; the message is the reason."""
 
@@ -66,7 +73,7 @@ def _export(pruned: nn.Module, network: Network, path: Path) -> None:
         warnings.simplefilter("ignore")
         # The tracing exporter: ten times faster than the one by torch.export, which is also slow to import.
         torch.onnx.export(
-            _InOrder(pruned) if by_name else pruned,
+            _InOrder(pruned) if by_name or _has_options(pruned) else pruned,
             network.inputs,
             str(path),
             input_names=names,
@@ -76,23 +83,25 @@ def _export(pruned: nn.Module, network: Network, path: Path) -> None:
 
 
 def _check(pruned: nn.Module, network: Network, path: Path) -> None:
-    with torch.no_grad():
-        outputs = [leaf for leaf in tree_leaves(pruned(*network.inputs)) if isinstance(leaf, torch.Tensor)]
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".onnx-") as name:
         folder = Path(name)
-        np.savez(folder / "inputs.npz", *(entry.numpy() for entry in network.inputs))
-        np.savez(folder / "outputs.npz", *(entry.numpy() for entry in outputs))
-        job = {
-            "model": str(path.absolute()),
-            "inputs": str(folder / "inputs.npz"),
-            "outputs": str(folder / "outputs.npz"),
-        }
+        batches = [_saved(pruned, network.inputs, folder / "batch"), _saved(pruned, network.sample, folder / "sample")]
+        job = {"model": str(path.absolute()), "batches": batches}
         try:
             failures = run_clean("pytorch/clean_onnx.py", job, folder, seconds=CHECK_SECONDS)
         except CleanProcessFailed as e:
             raise NotExportable(f"the exported file could not be checked: {trimmed(str(e))}") from e
     if failures:
         raise NotExportable(f"the exported file {' '.join(failures)}")
+
+
+def _saved(pruned: nn.Module, inputs: Sequence[torch.Tensor], prefix: Path) -> dict[str, str]:
+    with torch.no_grad():
+        outputs = [leaf for leaf in tree_leaves(pruned(*inputs)) if isinstance(leaf, torch.Tensor)]
+    files = {"inputs": f"{prefix}_inputs.npz", "outputs": f"{prefix}_outputs.npz"}
+    np.savez(files["inputs"], *(entry.numpy() for entry in inputs))
+    np.savez(files["outputs"], *(entry.numpy() for entry in outputs))
+    return files
 
 
 @contextmanager
