@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -48,7 +49,10 @@ def _enter(name: str, reduce: Callable[[Tensor, Axes], Tensor]) -> None:
         if not stated and node.attribute("noop_with_empty_axes", 0):
             return x
         axes = sorted(axis % x.dim() for axis in stated) if stated else list(range(x.dim()))
-        result = reduce(x, axes) if x.dim() else x
+        if node.attribute("counted", 0) and x.is_floating_point():  # a mean in two steps
+            result = _mean(x * x if name == "ReduceSumSquare" else x, axes) * math.prod(x.shape[one] for one in axes)
+        else:
+            result = reduce(x, axes) if x.dim() else x
         if node.attribute("keepdims", 1):
             return result
         for axis in reversed(axes):

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from coppice import pipeline
+from coppice.formats.onnx.file import read
 from coppice.formats.onnx.source import open_onnx
 from coppice.formats.onnx.write import edited
 from coppice.onnx_operators import OnnxNetwork
@@ -98,7 +99,7 @@ def pruned(model: onnx.ModelProto, folder: Path, *, percent: float = 0.5, **aske
     source = open_onnx(request, {Part.MODEL: path})
     found = pipeline.prune(source.network, request, lambda _: None)
     assert isinstance(found.module, OnnxNetwork)
-    written = edited(onnx.load(path), found.module, source.network.inputs)
+    written = edited(read(path, path.name), found.module, source.network.inputs)
     return Cut(model=written, groups=found.groups, frozen=found.frozen, verification=found.verification)
 
 

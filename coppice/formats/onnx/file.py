@@ -13,6 +13,7 @@ from onnx import TensorProto
 
 from coppice.errors import BadUpload, HostileFile, TruncatedFile, UnsupportedLayer
 from coppice.formats.onnx.bodies import bodies, nodes_within
+from coppice.formats.onnx.folding import folded
 from coppice.formats.onnx.functions import inlined
 from coppice.formats.sniff import Kind, sniff
 from coppice.formats.zip_guard import Archive, open_zip
@@ -79,7 +80,7 @@ def examined(model: onnx.ModelProto, name: str) -> onnx.ModelProto:
         onnx.checker.check_model(_standard(model))
     except (onnx.checker.ValidationError, ValueError, TypeError) as e:  # the latter two of what it can't serialise
         raise BadUpload(f"{name} is no valid ONNX model: {_first_line(e)}") from e
-    return model
+    return folded(model)
 
 
 def _standard(model: onnx.ModelProto) -> onnx.ModelProto:
