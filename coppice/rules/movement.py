@@ -82,7 +82,8 @@ def _without_repeats(labels: torch.Tensor) -> Labels:
 def _assign(call: Call, result: list[Labels], labels: Labels, carrier: Carrier, *, padded: bool) -> None:
     along = [axis for axis in range(labels.ndim) if labels.shape[axis] > 1 and _varies(labels, axis)]
     if not along:
-        call.ledger.fix(labels.ravel()[:1], "the only channel of its axis")
+        only = "the only channel of its axis" if labels.size == 1 else "all channels of its axis go or stay together"
+        call.ledger.fix(labels.ravel()[:1], only)
         return
     chosen = carrier(along, labels.shape)
     by_position = np.moveaxis(labels, chosen, -1).reshape(-1, labels.shape[chosen])
