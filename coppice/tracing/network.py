@@ -54,7 +54,10 @@ def _plain_attributes(part: nn.Module) -> Mapping[str, Any]:
     return {
         name: value
         for name, value in vars(part).items()
-        if type(value) is torch.Tensor and value.is_leaf and value.is_floating_point() and value.is_contiguous()
+        if type(value) is torch.Tensor
+        and value.is_leaf
+        and (value.is_floating_point() or value.is_complex())
+        and value.is_contiguous()
     }
 
 

@@ -77,9 +77,7 @@ def _watchful(m: Any, x: Tensor) -> Tensor:
 def _rotated(m: Any, x: Tensor) -> Tensor:
     n, length, _ = x.shape
     q, k = (layer(x).view(n, length, 2, -1) for layer in (m.q, m.k))
-    angles = torch.outer(torch.arange(length), m.speeds)
-    turns = torch.polar(torch.ones_like(angles), angles)
-    q, k = (torch.view_as_complex(part.reshape(*part.shape[:-1], -1, 2)) * turns[:, None] for part in (q, k))
+    q, k = (torch.view_as_complex(part.reshape(*part.shape[:-1], -1, 2)) * m.turns[:length, None] for part in (q, k))
     q, k = (torch.view_as_real(part).flatten(3).transpose(1, 2) for part in (q, k))
     weights = (q @ k.transpose(2, 3)).softmax(-1)
     v = m.v(x).view(n, length, 2, -1).transpose(1, 2)
@@ -188,11 +186,11 @@ MODELS: dict[str, UserModel] = {
         _rotated,
         lambda: {
             **{name: nn.Linear(12, 16) for name in "qkv"},
-            "speeds": nn.Parameter(torch.rand(4)),
+            "turns": torch.polar(torch.ones(32, 4), torch.outer(torch.arange(32), torch.rand(4))),
             "out": nn.Linear(16, 3),
         },
         floats((2, 10, 12)),
-        {"q.weight": (8, 12), "speeds": (2,), "v.weight": (8, 12), "out.weight": (3, 8)},
+        {"q.weight": (8, 12), "v.weight": (8, 12), "out.weight": (3, 8)},
     ),
     "a filter of complex numbers over all steps": model(
         _global_filter,
