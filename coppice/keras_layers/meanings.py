@@ -105,9 +105,9 @@ def _squeeze(x: Tensor, axis: Any = None) -> Tensor:
 
 
 def _matmul(x: Any, y: Any, transpose_x: Any = False, transpose_y: Any = False) -> Tensor:
-    x, y = _alike([x, y])
-    left = x.transpose(-1, -2) if transpose_x else x
-    return left @ (y.transpose(-1, -2) if transpose_y else y)
+    left, right = _alike([x, y])
+    left = left.transpose(-1, -2) if transpose_x else left
+    return left @ (right.transpose(-1, -2) if transpose_y else right)
 
 
 def _einsum(*operands: Any, equation: str = "") -> Tensor:
@@ -232,7 +232,8 @@ def _sort(x: Tensor, axis: Any = -1, direction: str = "ASCENDING", **_named: Any
 
 def _roll(x: Tensor, shift: Any, axis: Any = None) -> Tensor:
     shifts = plain(shift)
-    return x.roll(tuple(shifts) if isinstance(shifts, list) else int(shifts), None if axis is None else _axes(axis, x))
+    moved = tuple(int(one) for one in shifts) if isinstance(shifts, list) else (int(shifts),)
+    return x.roll(moved) if axis is None else x.roll(moved, _axes(axis, x))
 
 
 def _slice(x: Tensor, begin: Any, size: Any) -> Tensor:
@@ -251,7 +252,8 @@ def _broadcast_to(x: Tensor, shape: Any) -> Tensor:
 def _tensordot(x: Tensor, y: Any, axes: Any = 2) -> Tensor:
     stated = plain(axes)
     pairs = stated if isinstance(stated, int) else [_axes(plain(one), x) for one in stated]
-    return torch.tensordot(x, tensor_like(y, x), dims=pairs)
+    product: Tensor = torch.tensordot(x, tensor_like(y, x), dims=pairs)
+    return product
 
 
 def _dot_product_attention(query: Tensor, key: Tensor, value: Tensor, **options: Any) -> Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -60,7 +62,7 @@ def _average(x: Tensor, window: Window, padding: tuple[int, ...]) -> Tensor:
     return F.avg_pool3d(x, window.size, window.strides, padding, count_include_pad=False)
 
 
-_ADAPTIVE = {
+_ADAPTIVE: dict[str, dict[int, Callable[..., Tensor]]] = {
     "Average": {1: F.adaptive_avg_pool1d, 2: F.adaptive_avg_pool2d, 3: F.adaptive_avg_pool3d},
     "Max": {1: F.adaptive_max_pool1d, 2: F.adaptive_max_pool2d, 3: F.adaptive_max_pool3d},
 }

@@ -58,6 +58,11 @@ def center_crop(layer: KerasLayer, x: Tensor) -> Tensor:
     if layer.class_name == "CenterCrop" and rows >= size[0] and columns >= size[1]:
         images = images.narrow(1, (rows - size[0]) // 2, size[0]).narrow(2, (columns - size[1]) // 2, size[1])
     elif (rows, columns) != size:
+        if layer.class_name == "RandomCrop" and not (2, 5) <= layer.dialect.release < (3,):
+            raise UnsupportedLayer(
+                f"layer {layer.layer_name!r} (RandomCrop) leaves images whole or resizes them, by the version of Keras."
+                " Take it out of the model: it acts in training only."
+            )
         images = smart_resized(images, size)
     y = images if last.dim() == 4 else images.squeeze(0)
     return y.movedim(-1, -3) if is_channels_first(layer) else y

@@ -5,6 +5,8 @@ Runs in the user's environment, like `layer_zoo.py`. A case that a version of Ke
 
 import itertools
 
+import operation_zoo
+
 TOKENS = 20
 
 
@@ -106,6 +108,14 @@ def cases(keras):
     found["heads-cross"] = lambda: _cross_heads(keras)
     found["heads-causal"] = lambda: _heads(keras, {}, use_causal_mask=True)
     found["heads-masked"] = lambda: _masked_heads(keras)
+    found["heads-gate"] = lambda: _heads(keras, {"use_gate": True, "value_dim": 3})
+    found["heads-window"] = lambda: _heads(keras, {"sliding_window": 2}, use_causal_mask=True)
+    for name, options in {"axes": {}, "axis": {"attention_axes": (1,)}}.items():
+        found[f"heads-{name}"] = lambda o=options: _heads(keras, o, (3, 4, 5))
+    for name, options in {"plain": {}, "gate": {"use_gate": True, "use_bias": False}}.items():
+        found[f"grouped-{name}"] = lambda o=options: _grouped_heads(keras, o)
+    found["reversible"] = lambda: _reversible(keras, tie_weights=True)
+    found["reversible-untied"] = lambda: _reversible(keras, tie_weights=False, logit_soft_cap=2.0)
     for number, (equation, width, bias) in enumerate(
         (
             ("abc,cd->abd", (None, 4), "d"),
@@ -121,6 +131,13 @@ def cases(keras):
             lambda e=equation, w=width, b=bias: _einsum_dense(keras)(e, output_shape=w, bias_axes=b),
         )
     chain("rms_normalization", steps, lambda: layers.RMSNormalization())
+    chain("rms_normalization-axes", (4, 5, 3), lambda: layers.RMSNormalization(axis=(2, 3)))
+    chain("layer_normalization-rms", steps, lambda: layers.LayerNormalization(rms_scaling=True))
+    for kind in ("Average", "Max"):
+        chain(f"adaptive-{kind}", (9, 8, 3), lambda k=kind: getattr(layers, f"Adaptive{k}Pooling2D")((4, 3)))
+    for name, options in {"": {}, "-matrix": {"implementation": 2}}.items():
+        chain(f"local1d{name}", steps, lambda o=options: layers.LocallyConnected1D(4, 3, strides=2, **o))
+        chain(f"local2d{name}", (9, 8, 3), lambda o=options: layers.LocallyConnected2D(4, (3, 2), (1, 2), **o))
     if not hasattr(keras, "ops"):  # Keras 3 on torch raises on it
         chain("layer_normalization-first-axis", (4, 5, 3), lambda: layers.LayerNormalization(axis=1))
     chain("global-keepdims", (4, 5, 3), lambda: layers.GlobalAveragePooling2D(keepdims=True))
@@ -131,10 +148,20 @@ def cases(keras):
     chain("discretization", steps, lambda: layers.Discretization(bin_boundaries=[-1.0, 0.5, 1.0]))
     chain("augmentation", (8, 8, 3), lambda: layers.RandomFlip(), lambda: layers.RandomRotation(0.1))
     chain("center_crop", (8, 7, 3), lambda: layers.CenterCrop(4, 4))
+    prepared = layers if hasattr(layers, "Resizing") else layers.experimental.preprocessing
+    chain("resizing-area", (8, 6, 3), lambda: prepared.Resizing(4, 3, interpolation="area"))
+    chain("resizing-lanczos", (8, 6, 3), lambda: prepared.Resizing(4, 9, interpolation="lanczos3"))
+    chain("resizing-crop", (8, 6, 3), lambda: layers.Resizing(4, 4, crop_to_aspect_ratio=True))
+    if hasattr(layers, "IntegerLookup") and not hasattr(keras, "ops"):  # in Keras 3 it asks for TensorFlow
+        chain("random_crop", (8, 7, 3), lambda: layers.RandomCrop(5, 6))
+        for name, options in {"": {}, "-masked": {"mask_token": 0}}.items():
+            chain(
+                f"lookup{name}", words, lambda o=options: layers.IntegerLookup(vocabulary=[3, 7, 1], **o), tokens=True
+            )
     found["dictionaries"] = lambda: _dictionaries(keras)
     found["shared-recurrent"] = lambda: _shared(keras)
-    for name, compute in _arithmetic(keras).items():
-        found[f"operation-{name}"] = lambda c=compute: _computed(keras, c)
+    for name, (shape, compute) in operation_zoo.operations(keras).items():
+        found[f"operation-{name}"] = lambda s=shape, c=compute: _computed(keras, s, c)
     return found
 
 
@@ -183,8 +210,19 @@ def _attention(keras, kind, options):
     return keras.Model([words, others], getattr(layers, kind)(**options)([query, value]))
 
 
-def _heads(keras, options, **call):
-    x = keras.Input((6, 5))
+def _grouped_heads(keras, options):
+    x, z = keras.Input((6, 8)), keras.Input((4, 8))
+    return keras.Model([x, z], keras.layers.GroupQueryAttention(3, 6, 2, **options)(x, z))
+
+
+def _reversible(keras, **options):
+    words = _input(keras, (6,), True)
+    both = keras.layers.ReversibleEmbedding(TOKENS, 5, **options)
+    return keras.Model(words, both(keras.layers.Dense(5, activation="relu")(both(words)), reverse=True))
+
+
+def _heads(keras, options, shape=(6, 5), **call):
+    x = keras.Input(shape)
     y = keras.layers.Dense(5)(x)
     return keras.Model(x, keras.layers.MultiHeadAttention(2, 4, **options)(y, y, **call))
 
@@ -222,62 +260,7 @@ def _shared(keras):
     return keras.Model([one, two], layers.Dense(2)(layers.Subtract()([read(one), read(two)])))
 
 
-def _computed(keras, compute):
-    """A dense layer, an operation, a dense layer: over a tensor (samples, 4, 6)."""
-    x = keras.Input((4, 6))
-    y = compute(keras.layers.Dense(6)(x))
-    return keras.Model(x, keras.layers.Dense(2)(y) if len(y.shape) > 1 else y)
-
-
-def _arithmetic(keras):
-    if hasattr(keras, "ops"):
-        ops = keras.ops
-        return {
-            "reshape": lambda x: ops.reshape(x, (-1, 2, 12)),
-            "transpose": lambda x: ops.transpose(x, (0, 2, 1)),
-            "expand": lambda x: ops.squeeze(ops.expand_dims(x, 1), 1),
-            "mean": lambda x: ops.mean(x, axis=1),
-            "max": lambda x: ops.max(x, axis=1, keepdims=True),
-            "split": lambda x: ops.concatenate(ops.split(x, 2, axis=1)[::-1], axis=-1),
-            "split-bounds": lambda x: ops.concatenate(ops.split(x, [1, 2], axis=1), axis=1),
-            "clip": lambda x: ops.clip(x, -0.5, 0.5),
-            "einsum": lambda x: ops.einsum("abc,adc->abd", x, x),
-            "matmul": lambda x: ops.matmul(x, ops.swapaxes(x, 1, 2)),
-            "where": lambda x: ops.where(x > 0.2, x, 2.0),
-            "power": lambda x: ops.sqrt(ops.abs(x)) ** 3,
-            "slice": lambda x: x[:, 1:, ::2],
-            "stack": lambda x: ops.stack([x, 2.0 - x], axis=1),
-            "tile": lambda x: ops.tile(x, (1, 2, 1)),
-            "pad": lambda x: ops.pad(x, ((0, 0), (1, 2), (0, 0))),
-            "repeat": lambda x: ops.repeat(x, 2, axis=1),
-            "flip": lambda x: ops.flip(x, 1),
-            "leaky_relu": lambda x: ops.nn.leaky_relu(x, 0.1),
-            "normalize": lambda x: ops.normalize(x, axis=-1),
-            "softmax": lambda x: ops.softmax(x, axis=1),
-        }
-    import tensorflow as tf
-
-    return {
-        "reshape": lambda x: tf.reshape(x, (-1, 2, 12)),
-        "reshape-dynamic": lambda x: tf.reshape(x, (tf.shape(x)[0], 24)),
-        "transpose": lambda x: tf.transpose(x, (0, 2, 1)),
-        "expand": lambda x: tf.squeeze(tf.expand_dims(x, 1), [1]),
-        "mean": lambda x: tf.reduce_mean(x, axis=1),
-        "max": lambda x: tf.reduce_max(x, axis=1, keepdims=True),
-        "split": lambda x: tf.concat(tf.split(x, 2, axis=1)[::-1], axis=-1),
-        "split-sizes": lambda x: tf.concat(tf.split(x, [1, 3], axis=1), axis=1),
-        "clip": lambda x: tf.clip_by_value(x, -0.5, 0.5),
-        "matmul": lambda x: tf.matmul(x, x, transpose_b=True),
-        "power": lambda x: tf.sqrt(tf.abs(x)) ** 3.0,
-        "slice": lambda x: x[:, 1:, ::2],
-        "pick": lambda x: x[:, -1],
-        "stack": lambda x: tf.stack([x, 2.0 - x], axis=1),
-        "tile": lambda x: tf.tile(x, (1, 2, 1)),
-        "pad": lambda x: tf.pad(x, ((0, 0), (1, 2), (0, 0))),
-        "leaky_relu": lambda x: tf.nn.leaky_relu(x, 0.1),
-        "relu": lambda x: tf.nn.relu6(x) + tf.nn.relu(x),
-        "normalize": lambda x: tf.math.l2_normalize(x, axis=-1),
-        "softmax": lambda x: tf.nn.softmax(x),
-        "depth_to_space": lambda x: tf.nn.depth_to_space(tf.reshape(x, (-1, 2, 1, 12)), 2),
-        "constants": lambda x: (x - [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]) / 2.0,
-    }
+def _computed(keras, shape, compute):
+    """A dense layer, and an operation on what it gives."""
+    x = keras.Input(shape)
+    return keras.Model(x, compute(keras.layers.Dense(shape[-1])(x)))

@@ -13,7 +13,18 @@ from coppice import pipeline
 from coppice.formats.keras.network import OpenModel, open_model
 from coppice.keras_layers import KerasNetwork
 from coppice.records.request import Framework, Request
-from tests.keras.builders import KERAS_3, Entry, input_layer, layer, numbers, opened, sequential, weights
+from tests.keras.builders import (
+    KERAS_3,
+    Entry,
+    called,
+    functional,
+    input_layer,
+    layer,
+    numbers,
+    opened,
+    sequential,
+    weights,
+)
 
 UNITS, WIDTH = 4, 3
 
@@ -126,6 +137,43 @@ def test_one_number_of_units_serves_both_directions() -> None:
     assert configs(again)["both"]["layer"]["config"]["units"] == 4
     assert pruned.get_parameter("both.forward_layer.recurrent_kernel").shape == (4, 16)
     assert pruned.get_parameter("both.backward_layer.recurrent_kernel").shape == (4, 16)
+
+
+def as_cudnn_keeps_it(kernel: NDArray[Any], recurrent: NDArray[Any], bias: NDArray[Any]) -> tuple[NDArray[Any], ...]:
+    """What Keras' own `_convert_rnn_weights` makes of an LSTM's arrays for the other layer, gate by gate."""
+    gates = [block.T.reshape(block.shape, order="C") for block in np.hsplit(kernel, 4)]
+    return np.hstack(gates), np.hstack([block.T for block in np.hsplit(recurrent, 4)]), np.tile(0.5 * bias, 2)
+
+
+def test_an_lstm_laid_out_for_a_graphics_library_is_that_lstm_and_is_cut_like_it() -> None:
+    _, plain = lstm("lstm", WIDTH, 8)
+    arrays = as_cudnn_keeps_it(*plain.values())
+    entry = layer("CuDNNLSTM", "fast", units=8, return_sequences=True)
+    last, after = dense("last", 8, 8)
+    x = numbers(2, 5, WIDTH)
+    stored = {
+        f"fast/{name}:0": value for name, value in zip(("kernel", "recurrent_kernel", "bias"), arrays, strict=True)
+    }
+    model = sequential([input_layer([5, WIDTH]), entry, last])
+    before = opened(model, {"fast": stored, "last": after})
+    sequence = written_out(x, *plain.values()) @ after["last/kernel:0"] + after["last/bias:0"]
+    np.testing.assert_allclose(computed(before, x), sequence, atol=1e-5)
+    again, _ = cut(before)
+    assert configs(again)["fast"]["units"] == 4
+    kept = {array.name: array.value.shape for held in again.file.layers for array in held.arrays}
+    assert (kept["fast/kernel:0"], kept["fast/recurrent_kernel:0"], kept["fast/bias:0"]) == ((3, 16), (4, 16), (32,))
+
+
+def test_steps_that_become_channels_are_cut_with_them() -> None:
+    """Attention as users wrote it: weights of steps, repeated to as many channels as they multiply."""
+    (h, one), (score, two), (last, three) = dense("h", WIDTH, 8), dense("score", 8, 1), dense("last", 8, 2)
+    flat, repeat = layer("Flatten", "flat"), layer("RepeatVector", "repeat", n=8)
+    turn, product = layer("Permute", "turn", dims=[2, 1]), layer("Multiply", "product")
+    chain = [called(h, "image"), called(score, "h"), called(flat, "score"), called(repeat, "flat")]
+    chain += [called(turn, "repeat"), called(product, "h", "turn"), called(last, "product")]
+    model = functional([input_layer([5, WIDTH]), *chain], "last")
+    again, _ = cut(opened(model, {"h": one, "score": two, "last": three}))
+    assert (configs(again)["h"]["units"], configs(again)["repeat"]["n"]) == (4, 4)
 
 
 def test_what_is_wrapped_for_every_step_is_cut_like_any_layer() -> None:
