@@ -42,10 +42,6 @@ def _units(sizes: LayerSizes, _: int) -> list[Numbers]:
     return [(sizes.arrays["kernel"][-1],)] if "kernel" in sizes.arrays else []
 
 
-def _depthwise(sizes: LayerSizes, _: int) -> list[Numbers]:
-    return [sizes.arrays["depthwise_kernel"]] if "depthwise_kernel" in sizes.arrays else []
-
-
 def _step(sizes: LayerSizes, _: int) -> list[Numbers]:
     """Of a recurrent layer: what a step takes and what it gives; the samples may be open."""
     call = sizes.calls[0]
@@ -56,6 +52,12 @@ def _step(sizes: LayerSizes, _: int) -> list[Numbers]:
 
 def _state(sizes: LayerSizes, _: int) -> list[Numbers]:
     return [(sizes.arrays["recurrent_kernel"][-2],)]
+
+
+def _gates(sizes: LayerSizes, _: int) -> list[Numbers]:
+    """Two gates of a GRU, and the rest."""
+    units = sizes.arrays["recurrent_kernel"][-2]
+    return [(units, units, -1)]
 
 
 def _steps_as_samples(sizes: LayerSizes, _: int) -> list[Numbers]:
@@ -72,6 +74,12 @@ def _result(sizes: LayerSizes, _: int) -> list[Numbers]:
 
 #: One cell run along time.
 RECURRENT = ("LSTM", "GRU", "SimpleRNN", "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D")
+#: What all of them state.
+_LOOP: tuple[tuple[re.Pattern[str], Values], ...] = (
+    (re.compile(r"zeros(_\d+)?/(packed/1|mul/y)"), _state),
+    (re.compile(r"TensorArray\w*(/TensorList\w+)?/element_shape"), _step),
+    (re.compile(r"Tile(_\d+)?/multiples"), _step),
+)
 #: class -> (name below the layer's scope, values). A group `index` in the name is handed on. A layer that is called
 #: again repeats its nodes under the same scope with a number appended to the first part of the name.
 STATED: dict[str, tuple[tuple[re.Pattern[str], Values], ...]] = {
@@ -82,16 +90,9 @@ STATED: dict[str, tuple[tuple[re.Pattern[str], Values], ...]] = {
         ((re.compile(r"stack(_\d+)?/(?P<index>\d+)"), _output_axis),),
     ),
     "Dense": ((re.compile(r"Tensordot(_\d+)?/Const_2"), _units),),
-    "DepthwiseConv2D": ((re.compile(r"depthwise(_\d+)?/Shape"), _depthwise),),
-    "SeparableConv2D": ((re.compile(r"separable_conv2d(_\d+)?/Shape"), _depthwise),),
-    **dict.fromkeys(
-        RECURRENT,
-        (
-            (re.compile(r"zeros(_\d+)?/(packed/1|mul/y)"), _state),
-            (re.compile(r"TensorArray\w*(/TensorList\w+)?/element_shape"), _step),
-            (re.compile(r"Tile(_\d+)?/multiples"), _step),
-        ),
-    ),
+    **dict.fromkeys(RECURRENT, _LOOP),
+    "GRU": (*_LOOP, (re.compile(r"(\w+/)?Const(_\d+)?"), _gates)),
+    "GRUCell": ((re.compile(r"Const(_\d+)?"), _gates),),
     **dict.fromkeys(("TFOpLambda", "TensorFlowOpLayer"), ((re.compile(r"Reshape(_\d+)?/shape"), _result),)),
     "TimeDistributed": (
         (re.compile(r"Reshape(_\d+)?/shape"), _steps_as_samples),
@@ -107,6 +108,7 @@ _BRANCHES = re.compile(r"((cond|while)/)+")
 AXES: dict[str, re.Pattern[str]] = {
     "Dense": re.compile(r"Tensordot(_\d+)?/(axes|free|Const|Const_1|concat(_1)?/axis|GatherV2(_1)?/axis)"),
     "DepthwiseConv2D": re.compile(r"depthwise(_\d+)?/dilation_rate"),
+    **dict.fromkeys(("UpSampling1D", "UpSampling2D", "UpSampling3D"), re.compile(r"Tile(_\d+)?/multiples(_\d+)?")),
     "RepeatVector": re.compile(r"stack(_\d+)?|Tile(_\d+)?/multiples"),
     **dict.fromkeys(RECURRENT, re.compile(r"zeros(_\d+)?/Less/y")),
     "SeparableConv2D": re.compile(r"separable_conv2d(_\d+)?/dilation_rate"),
@@ -138,7 +140,7 @@ KNOWN_OPERATORS = frozenset(
     LogicalOr LogSoftmax MatMul Max Maximum MaxPool MaxPool3D Mean Min Minimum MirrorPad Mul Neg NoOp NotEqual Pack Pad
     PadV2 PartitionedCall Placeholder Pow Prod RandomStandardNormal RandomUniform Range Rank ReadVariableOp RealDiv
     Reciprocal Relu Relu6 Reshape ResizeBilinear ResizeNearestNeighbor ResourceGather ReverseSequence ReverseV2 Round
-    Rsqrt Select SelectV2 Selu Shape Sigmoid Sign Softmax Softplus Softsign SpaceToBatchND Split Sqrt Square
+    Rsqrt Select SelectV2 Selu Shape Sigmoid Sign Softmax Softplus Softsign SpaceToBatchND Split SplitV Sqrt Square
     SquaredDifference Squeeze StatefulPartitionedCall StatelessIf StatelessRandomGetKeyCounter StatelessRandomUniformV2
     StatelessWhile StopGradient StridedSlice Sub Sum Tanh TensorListFromTensor TensorListGetItem TensorListReserve
     TensorListSetItem TensorListStack Tile Transpose Unpack While ZerosLike

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from coppice.errors import TruncatedFile, UnsupportedLayer
-from coppice.formats.keras.file import Array, KerasFile, StoredArray, StoredLayer
+from coppice.formats.keras.file import Array, KerasFile, LayerPath, StoredArray, StoredLayer
 from coppice.formats.saved_model import graph as saved_model_graph
 from coppice.formats.saved_model.bundle import set_shape
 from coppice.formats.saved_model.constants import CantEdit
@@ -92,7 +92,7 @@ def edited_files(saved: SavedObjects, edited: KerasFile) -> tuple[dict[str, byte
     graph = model.meta_graphs[0]
     root = (dict(original.config), dict(edited.config))
     _edit_records(saved, graph.object_graph_def.nodes, keras, root, sizes)
-    arrays = edited_arrays(saved, edited)
+    arrays = _edited_arrays(saved, edited)
     slots = dict(_reset_slots(saved, arrays))
     changed = {**arrays, **slots}
     _edit_variables(saved, graph, changed)
@@ -138,15 +138,23 @@ def _edit_records(
             raise CantEdit(f"the layer {json.loads(holder.metadata).get('name')} is held by no layer of the model")
 
 
-def edited_arrays(saved: SavedObjects, edited: KerasFile) -> dict[int, Array]:
-    """The nodes of the layers' variables with their edited arrays."""
+def placed_arrays(saved: SavedObjects, edited: KerasFile) -> Iterator[tuple[LayerPath, int, Array]]:
+    """The layers' edited arrays and the nodes of their variables; what layers share comes with each."""
     stored = {layer.path: layer.arrays for layer in edited.layers}
-    return {
-        variable.node: array.value
-        for layer in saved.layers
-        if layer.lists_variables
-        for variable, array in zip(layer.variables, stored[layer.path], strict=True)
-    }
+    for layer in saved.layers:
+        if layer.lists_variables:
+            for variable, array in zip(layer.variables, stored[layer.path], strict=True):
+                yield layer.path, variable.node, array.value
+
+
+def _edited_arrays(saved: SavedObjects, edited: KerasFile) -> dict[int, Array]:
+    """The nodes of the layers' variables with their edited arrays."""
+    arrays: dict[int, Array] = {}
+    for path, node, array in placed_arrays(saved, edited):
+        if not np.array_equal(arrays.setdefault(node, array), array):
+            name = saved.nodes[node].variable.name
+            raise CantEdit(f"{'/'.join(path)} shares {name} with another layer, which was cut in another way")
+    return arrays
 
 
 def _shape(saved: SavedObjects, node: int) -> Shape:

@@ -110,6 +110,8 @@ def _consumers(function: Message) -> Mapping[str, list[tuple[str, int, int]]]:
 
 
 def _edit_constant(node: Message, owner: Owner | None, consumers: list[tuple[str, int, int]], where: str) -> None:
+    if not consumers:
+        return  # a leftover of the tracing
     tensor = node.attr["value"].tensor
     sizes = tuple(dimension.size for dimension in tensor.tensor_shape.dim)
     if tensor.dtype not in _WHOLE_NUMBERS:
@@ -129,6 +131,8 @@ def _edit_constant(node: Message, owner: Owner | None, consumers: list[tuple[str
 
 def _edit_floating(tensor: Message, sizes: Shape, owner: Owner | None, where: str) -> None:
     """One number that depends on a width, or one that fills an array; other arrays may belong to channels."""
+    if owner is not None and is_axes(owner.layer.was.kind, owner.name):
+        return
     if any(size > 1 for size in sizes):
         shape = None if owner is None else new_shape(owner.layer.was, owner.layer.now, owner.name, sizes)
         if shape is None or tensor.tensor_content.strip(b"\0"):
@@ -160,12 +164,15 @@ def _set_numbers(tensor: Message, values: tuple[int, ...]) -> None:
 
 def edit_handles(graph: Message, variables: list[tuple[str, Shape, Shape]]) -> None:
     """Give the variables' handles their new shapes; `variables` are names with old and new shapes."""
+    resized = {was for _, was, now in variables if was != now}
     for node in graph.node:
         if node.op != "VarHandleOp":
             continue
         shape = node.attr["shape"].shape
         old = tuple(dimension.size for dimension in shape.dim)
         found = set(_shapes_of(node.attr["shared_name"].s.decode(), old, variables))
+        if not found and old not in resized:
+            continue  # of an object beside the layers, which no cut reaches
         if len(found) != 1:
             raise CantEdit(f"the variable {node.name} of shape {old} is not told apart from others")
         set_shape(shape, found.pop())

@@ -15,7 +15,7 @@ import numpy as np
 
 from coppice.errors import Refused
 from coppice.formats.keras.file import Array, KerasFile
-from coppice.formats.saved_model.format import edited_arrays, open_objects
+from coppice.formats.saved_model.format import open_objects, placed_arrays
 from coppice.formats.saved_model.objects import SavedObjects
 from coppice.formats.zip_guard import open_zip
 from coppice.keras_layers.configuration import is_wrapped, plain
@@ -58,10 +58,10 @@ def unwrapped(value: Any) -> Any:
 
 def _layers(saved: SavedObjects, edited: KerasFile) -> Iterator[tuple[str, list[tuple[str, Array]]]]:
     """The layers of the outermost model with all their arrays, those of inner models included."""
-    arrays = edited_arrays(saved, edited)
+    arrays = {(path[0], node): array for path, node, array in placed_arrays(saved, edited)}
     for layer in saved.layers:
         if len(layer.path) == 1:
-            yield layer.path[0], [(f"{one.name}:0", arrays[one.node]) for one in layer.variables]
+            yield layer.path[0], [(f"{one.name}:0", arrays[layer.path[0], one.node]) for one in layer.variables]
 
 
 def _set_text(holder: h5py.Group, name: str, text: str) -> None:

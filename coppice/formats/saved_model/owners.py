@@ -79,13 +79,20 @@ class Owners:
         found: dict[str, LayerPath] = {}
         for path in self._sizes:
             if path[: len(context)] == context and len(path) > len(context):
-                scope = "/".join(path[len(context) :])
-                marks = (f"{scope}/", f"{self._root_name}/{scope}/")
-                found |= {mark: path for mark in marks if node.startswith(mark)}
+                for scope in self._scopes(path, len(context)):
+                    marks = (f"{scope}/", f"{self._root_name}/{scope}/")
+                    found |= {mark: path for mark in marks if node.startswith(mark)}
         if found:
             mark = max(found, key=len)
             return Owner(path=found[mark], layer=self._sizes[found[mark]], name=node.removeprefix(mark))
         return Owner(path=context, layer=self._sizes[context], name=node) if context else None
+
+    def _scopes(self, path: LayerPath, known: int) -> Iterator[str]:
+        """What the names of a layer's nodes begin with, below the first `known` scopes."""
+        yield "/".join(path[known:])
+        around = self._sizes.get(path[:-2])
+        if around is not None and around.was.kind == "TimeDistributed" and len(path) - known > 1:
+            yield "/".join((*path[known:-2], path[-1]))  # it also runs a model's layers without the model's own scope
 
     def _layers_called(self, function: str) -> list[LayerPath]:
         """The layers, by path, that a function may be the call of by its name; `()` is the model itself."""
@@ -99,9 +106,10 @@ class Owners:
         if function not in self._contexts:
             self._contexts[function] = None  # for one that calls itself
             named = self._layers_called(function)
-            found: set[LayerPath | None] = {*named} or {
-                self._context_at(caller) for caller in self._callers.get(function, ())
-            }
+            if len({self._sizes[path].node for path in named if path}) == 1:
+                named = named[:1]  # one layer in several places
+            callers = () if named else self._callers.get(function, ())
+            found = {*named, *(self._context_at(caller) for caller in callers)}
             self._contexts[function] = next(iter(found)) if len(found) == 1 else None
         return self._contexts[function]
 

@@ -30,7 +30,7 @@ def resized(saved: SavedObjects, original: KerasFile, edited: KerasFile) -> dict
     found: dict[LayerPath, Resized] = {}
     for layer in saved.layers:
         if layer.path in was:
-            found[layer.path] = Resized(was=was[layer.path], now=now[layer.path])
+            found[layer.path] = Resized(node=layer.node, was=was[layer.path], now=now[layer.path])
             continue
         owner = found.get(layer.path[:-1])
         if owner is None or owner.changed:
@@ -38,7 +38,7 @@ def resized(saved: SavedObjects, original: KerasFile, edited: KerasFile) -> dict
             around = "the model" if owner is None else f"a {owner.was.kind} that was cut"
             raise CantEdit(f"{'/'.join(layer.path)} ({kind}) is of {around}, and no configuration tells its sizes")
         same = LayerSizes(kind=str(layer.metadata.get("class_name")), entry={"config": layer.metadata["config"]})
-        found[layer.path] = Resized(was=same, now=same)
+        found[layer.path] = Resized(node=layer.node, was=same, now=same)
     return found
 
 

@@ -34,6 +34,7 @@ class LayerSizes:
 class Resized:
     """One layer before and after."""
 
+    node: int  # of the layer's object: one layer may be in several places
     was: LayerSizes
     now: LayerSizes
 
