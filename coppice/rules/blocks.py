@@ -153,6 +153,9 @@ def multiplying(left: str, right: str) -> Callable[[Rule], Rule]:
                 pair = np.broadcast_arrays(ours[column], np.swapaxes(theirs[row], row, column))
                 call.ledger.contract(*(labels.ravel() for labels in pair))
                 call = call.instead(call[right], _with(call.labels(call[right]), row, call.labels(call[left])[column]))
+            elif column in ours and row in theirs:  # every block meets every other: products of features with features
+                call.ledger.flatten(call.labels(call[left])[column])
+                call.ledger.flatten(call.labels(call[right])[row])
             results = rule(call)
             call.keep(call.outputs[0], kept)
             return results

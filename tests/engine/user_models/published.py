@@ -121,6 +121,11 @@ def _anchored(m: Any, x: Tensor) -> tuple[Tensor, list[Tensor]]:
     return torch.cat(flat, 1), levels
 
 
+def _interactions(m: Any, dense: Tensor, other: Tensor) -> Tensor:
+    features = torch.cat([m.a(dense).relu(), m.b(other)], 1).view(dense.shape[0], 2, -1)
+    return m.out(torch.bmm(features, features.transpose(1, 2)).flatten(1))  # type: ignore[no-any-return]
+
+
 MODELS: dict[str, UserModel] = {
     "a decoder that asserts that two states are one": model(
         _decoder,
@@ -222,6 +227,12 @@ MODELS: dict[str, UserModel] = {
         },
         floats((2, 3, 8, 8), (2, 6)),
         {"into.weight": (4, 3, 3, 3), "style.weight": (4, 6), "weight": (1, 6, 4, 3, 3), "out.weight": (3, 6, 3, 3)},
+    ),
+    "products of features with features": model(
+        _interactions,
+        lambda: {"a": nn.Linear(6, 8), "b": nn.Linear(5, 8), "out": nn.Linear(4, 3)},
+        floats((4, 6), (4, 5)),
+        {"a.weight": (4, 6), "b.weight": (4, 5), "out.weight": (3, 4)},
     ),
     "a detector with anchors in a buffer": model(
         _anchored,
