@@ -19,6 +19,11 @@ from coppice.onnx_operators.windows import text
 def gather(node: OnnxNode, x: Tensor, index: Tensor) -> Tensor:
     """Positions of one axis; rows of a table are looked up as an embedding."""
     axis = node.attribute("axis", 0) % x.dim()
+    sizes = node.attribute("arranged")
+    if sizes is not None and math.prod(sizes) != x.numel():
+        raise NotComputed("picks some positions of all axes")
+    if sizes is not None:  # of all positions; the writer lists as many as there are
+        return x.reshape(sizes)
     number = node.numbers.get(1)
     if isinstance(number, int):
         return x.select(axis, number)

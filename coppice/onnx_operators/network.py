@@ -164,6 +164,9 @@ class _Tensors:
 def _numbers(node: GraphNode, row: Row | None, constants: Mapping[str, Array]) -> Iterator[tuple[int, Numbers]]:
     for position, name in enumerate(node.inputs):
         array = constants.get(name)
+        if "arranged" in node.attributes and position == 1:
+            yield position, 0  # the attribute says it
+            continue
         if array is None or array.ndim > 1:
             continue
         if row is None:  # what evaluates the node has its constants; those without channels are of no interest here

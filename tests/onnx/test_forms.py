@@ -199,6 +199,11 @@ FORMS: dict[str, tuple[int, list[onnx.NodeProto], dict[str, Array]]] = {
             "nones": np.zeros(8, np.int8),
         },
     ),
+    "strided, as torch.export writes it": (
+        18,
+        [node("Reshape", ["a", "flat"], ["b"]), node("Gather", ["b", "places"], ["z"])],
+        {"flat": numbers(-1), "places": np.arange(1024).reshape(2, 8, 8, 8)},
+    ),
     "the newest that the runtime takes": (24, [node("Sigmoid", ["a"], ["s"]), node("Mul", ["a", "s"], ["z"])], {}),
 }
 

@@ -15,6 +15,7 @@ from coppice.formats.onnx.bodies import branch_of, captured, computing, taken
 from coppice.formats.onnx.constants import array_of, tensor_of
 from coppice.formats.onnx.file import STANDARD, opset
 from coppice.formats.onnx.means import with_means
+from coppice.formats.onnx.strides import with_reshapes
 from coppice.formats.onnx.unknown import Alone
 from coppice.onnx_operators import Graph, GraphInput, GraphNode, OnnxNetwork, build
 from coppice.onnx_operators.graph import Array
@@ -23,7 +24,7 @@ from coppice.tracing.network import Layer
 
 def graph_of(model: onnx.ModelProto) -> Graph:
     """The graph as plain data; Constant nodes are constants, and every other node has a name of its own."""
-    return with_means(_Reader(opset(model)).graph(model.graph))
+    return with_reshapes(with_means(_Reader(opset(model)).graph(model.graph)))
 
 
 def build_network(model: onnx.ModelProto, graph: Graph) -> OnnxNetwork:

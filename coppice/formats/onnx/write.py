@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -160,15 +161,18 @@ class _Edit:
                 entry.CopyFrom(helper.make_tensor_value_info(entry.name, kind, shapes[entry.name]))
 
 
-def _values(node: Any) -> Iterator[tuple[int, Array]]:
+def _values(node: OnnxNode) -> Iterator[tuple[int, Array]]:
     for position, name in node.held.items():
         tensor: Tensor = getattr(node, name)
         yield position, tensor.detach().cpu().numpy()
-    for position, number in {**node.numbers, **_stated_inputs(node)}.items():
+    numbers = {**node.numbers, **_stated_inputs(node)}
+    if (sizes := node.attribute("arranged")) is not None:
+        numbers[1] = np.arange(math.prod(sizes)).reshape(sizes)
+    for position, number in numbers.items():
         yield position, np.asarray(number)
 
 
-def _stated_inputs(node: Any) -> dict[int, Any]:
+def _stated_inputs(node: OnnxNode) -> dict[int, Any]:
     return {key: value for key, value in node.stated.items() if isinstance(key, int) and key in node.numbers}
 
 
