@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 from onnx import GraphProto, NodeProto, TensorProto, helper
 
-from coppice.errors import ForwardFailed, UnsupportedLayer
+from coppice.errors import UnsupportedLayer
 from coppice.formats.onnx.bodies import bodies, captured, nodes_within
 from coppice.formats.onnx.constants import tensor_of
 from coppice.formats.onnx.file import STANDARD
@@ -61,8 +61,8 @@ class Alone:
             }
             try:
                 results = session.run(None, given)
-            except Exception as e:
-                raise ForwardFailed(f"{shown}, which failed in ONNX Runtime: {_first_line(e)}", field=name) from e
+            except Exception as e:  # of one input, as torch's own operators fail; another may do
+                raise RuntimeError(f"ONNX Runtime says: {_first_line(e)}") from e
             if not all(isinstance(one, np.ndarray) and one.dtype.kind in "fiub" for one in results):
                 raise UnsupportedLayer(f"{shown}: it gives something else than tensors of numbers.", field=name)
             made = dict(zip((value for value in node.output if value), results, strict=True))
