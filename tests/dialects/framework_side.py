@@ -223,6 +223,44 @@ class Commands:
             found["tflite"] = difference(lite(tf, folder, inputs, wanted), wanted)
         return found
 
+    def sign(self, file, folder):
+        """Save a model with two signatures of the user's own and a file of labels."""
+        import tensorflow as tf
+
+        model = self.keras.models.load_model(file)
+        height, width, channels = tuple(model.inputs[0].shape)[1:]
+
+        @tf.function(input_signature=[tf.TensorSpec((None, height, width, channels), tf.float32, name="image")])
+        def scores(image):
+            return {"scores": model(image, training=False)}
+
+        @tf.function(input_signature=[tf.TensorSpec((None, None, None, channels), tf.uint8, name="photo")])
+        def photo(photo):
+            sized = tf.image.resize(tf.cast(photo, tf.float32), (height, width))
+            return {"scores": model(sized, training=False), "label": tf.argmax(model(sized, training=False), -1)}
+
+        labels = Path(folder).with_suffix(".txt")
+        labels.write_text("cat dog")
+        model.labels = tf.saved_model.Asset(str(labels))
+        model.save(folder, signatures={"serving_default": scores, "photo": photo})
+        return {}
+
+    def signed(self, folder):
+        """What the signatures take, how far they are from Keras' own prediction, and what the asset holds."""
+        import tensorflow as tf
+
+        loaded = tf.saved_model.load(folder)
+        model = self.keras.models.load_model(folder)
+        photos = (255 * sample(model)[0]).astype("uint8")
+        (wanted,) = predict(model, [photos.astype("float32")]).values()
+        shapes, differences = {}, {}
+        for name, function in loaded.signatures.items():
+            ((argument, spec),) = function.structured_input_signature[1].items()
+            found = function(**{argument: tf.cast(photos, spec.dtype)})["scores"].numpy()
+            shapes[name], differences[name] = list(spec.shape), difference({name: found}, {name: wanted})
+        labels = Path(loaded.labels.asset_path.numpy().decode()).read_text()
+        return {"takes": shapes, "differences": differences, "labels": labels}
+
     def resave(self, folder, file):
         """Load, save again, load what was saved."""
         self.keras.models.load_model(folder).save(file)

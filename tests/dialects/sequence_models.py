@@ -58,6 +58,14 @@ def loops(keras):
     return keras.Model(steps, layers.Dense(3)(x))
 
 
+def memory(keras):
+    """A layer inside a layer, and a loop in a graph, small enough to keep in a repository."""
+    layers = keras.layers
+    steps = keras.Input((3, 5))
+    x = layers.TimeDistributed(layers.Dense(6, activation="relu"))(steps)
+    return keras.Model(steps, layers.Dense(2)(layers.LSTM(4)(x)))
+
+
 def teachable_machine(keras):
     """What Teachable Machine exports: a Sequential of Sequentials, the first around a functional model."""
     layers = keras.layers
@@ -77,5 +85,6 @@ BUILDERS = {
     "video": video,
     "attention": attention,
     "loops": loops,
+    "memory": memory,
     "teachable_machine": teachable_machine,
 }

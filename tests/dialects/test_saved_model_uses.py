@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -33,6 +34,18 @@ def test_its_signature_and_tflite_compute_what_keras_computes(
     answer = saved.framework.ask("uses", folder=pruned.path, tflite=converts)
     assert set(answer) == {"signature", "tflite"} if converts else {"signature"}
     assert all(difference < TOLERANCE for difference in answer.values())
+
+
+@pytest.mark.parametrize("dialect", [Dialect("tf212", "")], ids=str)
+@pytest.mark.parametrize("model", ["documents"])
+def test_signatures_and_files_of_the_users_own_come_home(saved: Saved, out: Path) -> None:
+    saved.framework.ask("sign", file=saved.path, folder=out / "signed")
+    upload = Path(shutil.make_archive(str(out / "signed"), "zip", out, "signed"))
+    signed = Saved(framework=saved.framework, path=out / "signed", upload=upload)
+    answer = saved.framework.ask("signed", folder=result(signed, prune(signed, out), out))
+    assert answer["takes"] == {"serving_default": [None, 28, 28, 1], "photo": [None, None, None, 1]}
+    assert all(difference < TOLERANCE for difference in answer["differences"].values())
+    assert answer["labels"] == "cat dog"
 
 
 @pytest.mark.parametrize("dialect", [Dialect("tf23", "")], ids=str)

@@ -58,7 +58,9 @@ def constants(model: Message) -> dict[str, set[tuple[int, ...]]]:
     return found
 
 
-def test_it_computes_what_tensorflow_computed(archive: Path) -> None:
+@pytest.mark.parametrize("name", ["tf23", "tf212", "memory"])
+def test_it_computes_what_tensorflow_computed(name: str) -> None:
+    archive = FIXTURES / f"{name}.zip"
     module = open_model(saved_model.read(archive, archive.name)).network.module
     with np.load(archive.with_name(f"{archive.stem}-inputs.npz")) as inputs, torch.no_grad():
         found = module(torch.from_numpy(inputs["arr_0"])).numpy()
@@ -105,6 +107,27 @@ def test_records_of_keras_state_the_new_sizes(pruned: Path) -> None:
     assert layers == {layer["config"]["name"]: layer["config"] for layer in root["model_config"]["config"]["layers"]}
     assert layers["reshape"]["target_shape"]["items"] == [16, 2]
     assert root["training_config"]["optimizer_config"]["config"]["momentum"] == pytest.approx(0.9)
+
+
+def test_a_layer_inside_a_layer_follows_in_graph_and_records(tmp_path: Path) -> None:
+    archive = FIXTURES / "memory.zip"
+    before, after = (files_of(path) for path in (archive, cut_in_half(archive, tmp_path / "cut.zip")))
+    was, now = (constants(graph_of(files)) for files in (before, after))
+    stated = {name: (was[name], now[name]) for name in now if was[name] != now[name]}
+    expected = {
+        "zeros/packed/1": ({(4,)}, {(2,)}),
+        "TensorListStack/element_shape": ({(-1, 4)}, {(-1, 2)}),
+        "TensorListFromTensor/element_shape": ({(-1, 6)}, {(-1, 3)}),
+        "time_distributed/Reshape_1/shape": ({(-1, 3, 6)}, {(-1, 3, 3)}),
+    }
+    for name, sizes in expected.items():
+        assert sizes in [change for one, change in stated.items() if one.endswith(name)]
+    texts = [node.metadata for node in read("SavedMetadata", after["keras_metadata.pb"], "test").nodes]
+    records = {record["name"]: record for record in map(json.loads, texts)}
+    assert records["lstm_cell"]["config"]["units"] == 2
+    assert records["dense"]["config"]["units"] == 3
+    names = {function.signature.name for function in graph_of(after).meta_graphs[0].graph_def.library.function}
+    assert not [name for name in names if "__backward" in name or "__forward" in name]
 
 
 def test_the_fingerprint_of_the_old_graph_is_left_out(archive: Path, pruned: Path) -> None:
