@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
+from torch.nn.utils.prune import BasePruningMethod
 from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 
@@ -20,13 +21,21 @@ def follow(module: nn.Module) -> None:
         module.resized()
         return
     for hook in module._forward_pre_hooks.values():
-        if isinstance(hook, WeightNorm | SpectralNorm):  # computed before each forward, and kept as a plain attribute
-            computed = hook.compute_weight(module, *([False] if isinstance(hook, SpectralNorm) else []))
-            setattr(module, hook.name, computed.detach())
+        for kind, name, compute in _COMPUTED:  # before each forward, and kept as a plain attribute
+            if isinstance(hook, kind):
+                setattr(module, getattr(hook, name), compute(hook, module).detach())
     for kind in type(module).__mro__:
         if kind in FOLLOW:
             FOLLOW[kind](module)
             return
+
+
+#: Hooks that compute a tensor of their layer: their class, where they keep its name, how they compute it.
+_COMPUTED: tuple[tuple[type, str, Callable[[Any, nn.Module], Tensor]], ...] = (
+    (WeightNorm, "name", lambda hook, layer: hook.compute_weight(layer)),
+    (SpectralNorm, "name", lambda hook, layer: hook.compute_weight(layer, False)),
+    (BasePruningMethod, "_tensor_name", lambda hook, layer: hook.apply_mask(layer)),  # of nn.utils.prune
+)
 
 
 def _linear(layer: Any) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.utils import parametrizations, parametrize
+from torch.nn.utils import parametrizations, parametrize, prune
 from torch.utils.checkpoint import checkpoint
 
 from coppice.records.report import Check
@@ -102,6 +102,11 @@ def _mixture(m: Any, x: Tensor) -> Tensor:
     return m.out(sum(weights[:, i : i + 1] * expert(x) for i, expert in enumerate(m.experts)))  # type: ignore[no-any-return]
 
 
+def _behind_mask(part: nn.Module) -> nn.Module:
+    prune.l1_unstructured(part, "weight", amount=0.3)  # type: ignore[no-untyped-call]  # torch leaves it untyped
+    return part
+
+
 MODELS: dict[str, UserModel] = {
     "weight norm": _wrapped(
         parametrizations.weight_norm,
@@ -126,6 +131,16 @@ MODELS: dict[str, UserModel] = {
         {"a.parametrizations.weight.original": A, "b.parametrizations.weight.original": B},
     ),
     "spectral norm of old": _wrapped(nn.utils.spectral_norm, {"a.weight_orig": A, "b.weight_orig": B}),
+    "weights behind masks": model(
+        lambda m, x: m.b(m.d(m.a(x)).relu()),
+        lambda: {
+            "a": _behind_mask(conv(3, 8)),
+            "d": _behind_mask(conv(8, 8, groups=8)),
+            "b": _behind_mask(conv(8, 4)),
+        },
+        IMAGE,
+        {"a.weight_orig": A, "a.weight_mask": A, "d.weight_orig": (4, 1, 3, 3), "b.weight_mask": B},
+    ),
     "a parametrization of the user's own": model(
         lambda m, x: m.b(m.a(x).relu()),
         lambda: {
