@@ -62,10 +62,10 @@ def constants(model: Message) -> dict[str, set[tuple[int, ...]]]:
 def test_it_computes_what_tensorflow_computed(name: str) -> None:
     archive = FIXTURES / f"{name}.zip"
     module = open_model(saved_model.read(archive, archive.name)).network.module
-    with np.load(archive.with_name(f"{archive.stem}-inputs.npz")) as inputs, torch.no_grad():
-        found = module(torch.from_numpy(inputs["arr_0"])).numpy()
-    with np.load(archive.with_name(f"{archive.stem}-outputs.npz")) as wanted:
-        np.testing.assert_allclose(found, wanted["arr_0"], rtol=1e-5, atol=1e-6)
+    with np.load(archive.with_name(f"{name}-inputs.npz")) as inputs, torch.no_grad():
+        (found,) = (module(torch.from_numpy(inputs[given])).numpy() for given in inputs.files)
+    with np.load(archive.with_name(f"{name}-outputs.npz")) as wanted:
+        np.testing.assert_allclose(found, wanted[wanted.files[0]], rtol=1e-5, atol=1e-6)
 
 
 def test_every_place_states_the_new_shape_of_a_variable(archive: Path, pruned: Path) -> None:
