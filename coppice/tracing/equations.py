@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coppice.channels import FIXED, Labels
-from coppice.tracing.tracked import OPERATORS, Attribute, Expression, Length, Literal, Operation, leaves
+from coppice.tracing.expressions import OPERATORS, Attribute, Expression, Length, Literal, Operation, leaves
 
 #: The vector of every axis of which nothing may be removed.
 NONE = 0
@@ -34,6 +34,7 @@ class Equation:
     right: Expression
     size: bool  # whether the left one was given as the size of an axis; else the code has compared the two
     site: str  # the operator, the module and the line
+    spelled: str = ""  # how the code comes by the number, where one side is nothing else
 
     @property
     def hard_coded(self) -> int | None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from types import CodeType
 from typing import Any, TypeVar
 
 import numpy as np
@@ -15,11 +17,12 @@ from torch.overrides import TorchFunctionMode
 from coppice.channels import Axes, Labels, Ledger
 from coppice.tracing.call import fixed
 from coppice.tracing.equations import NONE, Equation, Shares
+from coppice.tracing.expressions import Attribute, Expression, Length, Literal, leaves
 from coppice.tracing.integers import Integers, Suspect
 from coppice.tracing.places import Holder, Inside, holders, replaced
-from coppice.tracing.sites import site
+from coppice.tracing.sites import computes, function, site, spelled
 from coppice.tracing.sizes import LITERAL, SIZES, Seen
-from coppice.tracing.tracked import Attribute, Expression, Length, Literal, Tracked, leaves, plain
+from coppice.tracing.tracked import Tracked, plain
 
 T = TypeVar("T")
 
@@ -50,6 +53,9 @@ class Following(TorchFunctionMode):
         self._vector_of: dict[bytes, int] = {}
         self._equations: dict[tuple[Expression, Expression, bool], Equation] = {}
         self._scales: dict[Expression, str] = {}
+        self._fractions: Counter[Expression] = Counter()  # how many of them are still fractions
+        #: Value, and the function that made it ordinary by `int()` -> what it was computed from.
+        self._lost: dict[tuple[int, CodeType | None], Expression] = {}
         self._holders: dict[tuple[int, str], tuple[int, Holder]] = {}
         self._places: list[tuple[int, Inside, int]] = []
         self._place_of: dict[tuple[int, Inside], int] = {}
@@ -98,6 +104,8 @@ class Following(TorchFunctionMode):
         for a, b, reason in shares.couples:
             self._ledger.couple(a, b, reason)
         for expression, where in self._scales.items():
+            if self._fractions[expression] <= 0:
+                continue
             for labels in shares.counted(expression):
                 self._ledger.mixes(labels, f"the code computes with the number of these channels: {where}")
         return Integers(
@@ -117,7 +125,7 @@ class Following(TorchFunctionMode):
         verb = "counted by" if equation.size else "compared with"
         for leaf in (*leaves(equation.left), *leaves(equation.right)):
             if isinstance(leaf, Length) and leaf.vector != NONE:
-                reason = f"{verb} a hard-coded {equation.hard_coded}: {equation.site}"
+                reason = f"{verb} {equation.spelled}: {equation.site}"
                 yield Suspect(units=np.unique(units[vectors[leaf.vector]]), reason=reason)
 
     # What the numbers tell.
@@ -130,8 +138,18 @@ class Following(TorchFunctionMode):
 
     def scale(self, expression: Expression) -> None:
         """The code has made a number with a fraction of one."""
+        self._fractions[expression] += 1
         if expression not in self._scales:
             self._scales[expression] = site("a scale", self._at())
+
+    def whole(self, expression: Expression) -> None:
+        """The fraction was made a whole number."""
+        self._fractions[expression] -= 1
+
+    def lost(self, expression: Expression) -> None:
+        """`int()` has made an ordinary number of it."""
+        if any(isinstance(leaf, Attribute) or leaf.vector != NONE for leaf in leaves(expression)):
+            self._lost[expression.value, function()] = expression
 
     # What torch tells.
 
@@ -140,6 +158,8 @@ class Following(TorchFunctionMode):
     ) -> Any:
         kwargs = kwargs or {}
         name = getattr(func, "__name__", "")
+        if self._lost and (name in SIZES or name in LITERAL):
+            args, kwargs = self._found_again(args), {key: self._found_again(value) for key, value in kwargs.items()}
         self.literal = _read(LITERAL[name], args, kwargs) or frozenset() if name in LITERAL else frozenset()
         try:
             with _without_onednn() if name in _RECURRENT else nullcontext():
@@ -150,6 +170,8 @@ class Following(TorchFunctionMode):
             return self._lengths(result, *args, **kwargs) if name == "size" or func == _SHAPE else result
         if name in ("numel", "nelement"):
             return math.prod(self._lengths(args[0].size(), args[0]))
+        if name == "__len__":
+            self.lost(self._length(self._axes(args[0])[0]))
         if (sizes_of := SIZES.get(name)) is not None:
             seen = Seen(args, kwargs, result, self._axes, self._length)
             for number, labels in _read(lambda: list(sizes_of(seen))) or ():
@@ -161,6 +183,22 @@ class Following(TorchFunctionMode):
         elif name == "scaled_dot_product_attention" and kwargs.get("scale") is None:
             self.scale(self._length(self._axes(args[0] if args else kwargs["query"])[-1]))
         return result
+
+    def _found_again(self, given: Any) -> Any:
+        """Numbers that have lost their trail, tracked again: `n = int(self.width / 2)`, `x.view(-1, n)`.
+
+        They are recognised by their value, in the function that lost them, on a line that neither writes the value out
+        nor takes it from a global; else they would be numbers that can't follow. Where it is another number of the same
+        value, the cut that relies on it is run and compared like any other: outputs that differ refuse it, and an
+        attribute that was set for it and changes no output is one on which nothing depends.
+        """
+        if type(given) is int and given > 1 and (found := self._lost.get((given, function()))) is not None:
+            return Tracked(given, found, self) if computes(given) else given
+        if type(given) in (list, tuple, torch.Size):
+            return type(given)([self._found_again(entry) for entry in given])
+        if type(given) is slice:
+            return slice(self._found_again(given.start), self._found_again(given.stop), given.step)
+        return given
 
     def _lengths(self, result: Any, tensor: torch.Tensor, dim: Any = None, *_: Any) -> Any:
         """What `shape` and `size` give, tracked."""
@@ -189,8 +227,13 @@ class Following(TorchFunctionMode):
         if all(isinstance(side, Literal) or side == Length(NONE, side.value) for side in (left, right)):
             return  # of what stays, nothing follows
         if (left, right, size) not in self._equations:
+            alone = next((side for side in (left, right) if isinstance(side, Literal)), None)
             self._equations[left, right, size] = Equation(
-                left=left, right=right, size=size, site=site(operator, self._at())
+                left=left,
+                right=right,
+                size=size,
+                site=site(operator, self._at()),
+                spelled="" if alone is None else spelled(alone.value),
             )
 
     def _at(self) -> str:

@@ -15,8 +15,8 @@ import numpy as np
 
 from coppice.channels import Channels, Labels
 from coppice.tracing.equations import NONE, Binding, Equation, kept_sizes, solved, violated
+from coppice.tracing.expressions import Attribute, Leaf, Length, leaves
 from coppice.tracing.places import Holder, Inside, replaced
-from coppice.tracing.tracked import Attribute, Leaf, Length, leaves
 
 #: tensor -> axis -> positions that stay: `Plan.kept`.
 Kept = Mapping[str, Mapping[int, Sequence[int]]]

@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 
 from coppice.channels import Axes, Labels
-from coppice.tracing.tracked import Expression, Length, Literal, Tracked, combined, expression_of
+from coppice.tracing.expressions import Expression, Length, Literal, combined
+from coppice.tracing.tracked import Tracked, expression_of
 
 
 class Size(NamedTuple):
@@ -46,7 +48,12 @@ def _several(args: Sequence[Any], kwargs: Mapping[str, Any], place: int, name: s
         given = (given,)
     elif given and isinstance(given[0], (list, tuple)):
         given = given[0]
-    return [number for number in given if isinstance(number, int)]
+    return [number if isinstance(number, int) else _ordinary(number) for number in given]
+
+
+def _ordinary(number: Any) -> int:
+    """A number that an array or a tensor gave: one like -1, which says nothing, where it is known no more."""
+    return int(number) if isinstance(number, np.integer) else -1
 
 
 SizesOf = Callable[[Seen], Iterator[Size]]

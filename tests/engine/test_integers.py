@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import re
+from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -148,6 +151,91 @@ def test_a_size_that_can_not_follow_holds_its_channels_and_says_where() -> None:
     found, refused = cut(net, 0.5)
     assert refused == {}
     assert [found.module.get_parameter(f"{name}.weight").shape[0] for name in "abcd"] == [16, 17, 4, 3]
+
+
+class Sized(nn.Module):
+    """Two layers, between which the code looks at its sizes in some way."""
+
+    def __init__(self, look: Callable[[Sized, Tensor], Tensor]) -> None:
+        super().__init__()
+        self.look, self.width, self.heads, self.ratio = look, 16, 4, 0.5
+        self.a = nn.Linear(4, 16)
+        self.out = nn.Linear(look(self, torch.zeros(2, 16)).shape[1], 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.out(self.look(self, self.a(x)))  # type: ignore[no-any-return]
+
+
+LOOKS: dict[str, Callable[[Sized, Tensor], Tensor]] = {
+    "half, by int": lambda m, x: x[:, : int(m.width / 2)],
+    "half of a shape": lambda m, x: x[:, : int(x.shape[1] / 2)],
+    "rounded": lambda m, x: x[:, : round(m.width * m.ratio)],
+    "rounded up": lambda m, x: x[:, : math.ceil(m.width / 2)],
+    "from the end": lambda m, x: x[:, -(m.width // 2) :],
+    "shifted": lambda m, x: x[:, : m.width >> 1],
+    "heads, by int": lambda m, x: x.view(-1, m.heads, int(m.width / m.heads)).flatten(1),
+    "a product of numpy": lambda m, x: x.view(len(x), 2, -1).reshape(-1, int(np.prod(x.shape[1:]))),
+    "elements by rows": lambda m, x: x.view(len(x), 2, -1).view(-1, int(x.numel() / x.shape[0])),
+    "a length": lambda m, x: x.T.reshape(len(x.T), -1).T,
+    "a tensor's item": lambda m, x: x.view(-1, int(torch.tensor(x.shape[1]).item())),
+    "a name": lambda m, x: {x.shape[1]: x}[m.width] if f"{m.width:d}" else x,
+}
+
+
+@pytest.mark.parametrize("name", LOOKS)
+def test_sizes_are_followed_through_what_people_do_with_them(name: str) -> None:
+    found, refused = cut(network(Sized(LOOKS[name]), (4,)), 0.5)
+    assert (refused, found.verification.check) == ({}, Check.EXACT)
+    assert found.module.get_parameter("a.weight").shape[0] == 8
+
+
+WIDTH = 16
+
+
+def from_text(model: Sized, x: Tensor) -> Tensor:
+    """Loses its number on the way."""
+    return x.view(-1, int(str(model.width)))
+
+
+UNKNOWN: dict[str, tuple[Callable[[Sized, Tensor], Tensor], str]] = {
+    "written out": (lambda m, x: x.view(-1, 16), r"a hard-coded 16: view .*x\.view\(-1, 16\)"),
+    "a global": (lambda m, x: x.view(-1, WIDTH), r"the global WIDTH = 16, which can't be set .*x\.view\(-1, WIDTH\)"),
+    "from text": (from_text, r"the number 16, which can't be traced back .*in from_text: return x\.view"),
+}
+
+
+@pytest.mark.parametrize("name", UNKNOWN)
+def test_a_number_that_can_not_follow_is_named(name: str) -> None:
+    look, reason = UNKNOWN[name]
+    _, refused = cut(network(Sized(look), (4,)), 0.5)
+    (found,) = refused.values()
+    assert re.match(f"counted by {reason}", found)
+
+
+class Coincidence(nn.Module):
+    """Counts to half of a number that has nothing to do with its widths, and reshapes to others of the same value."""
+
+    def __init__(self, variable: bool) -> None:
+        super().__init__()
+        self.steps, self.variable = 32, variable
+        self.a, self.b, self.out = nn.Linear(4, 16), nn.Linear(16, 16), nn.Linear(16, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        steps = int(self.steps / 2)
+        x = self.b(self.a(x)).view(-1, 16)
+        for _ in range(steps):
+            x = x + 0.1 * x
+        width = 16
+        return self.out(x.view(-1, width) if self.variable else x)  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("variable", [False, True])
+def test_an_unrelated_number_of_the_same_value_sets_nothing(variable: bool) -> None:
+    net = network(Coincidence(variable), (4,))
+    found, refused = cut(net, 0.5)
+    assert found.plan.attributes == {}
+    assert [found.module.get_parameter(f"{name}.weight").shape[0] for name in "ab"] == [8, 16]
+    assert len(refused) == 1
 
 
 def test_torch_attention_is_cut_inside_and_out() -> None:

@@ -16,8 +16,9 @@ import torch
 from torch import nn
 
 from coppice.tracing.equations import Equation, evaluated, solved
+from coppice.tracing.expressions import Attribute, Expression, Length, Literal, combined
 from coppice.tracing.places import holders, numbers, put, replaced
-from coppice.tracing.tracked import Attribute, Expression, Length, Literal, Tracked, combined, expression_of, plain
+from coppice.tracing.tracked import Tracked, expression_of, plain
 
 
 class Notes:
@@ -28,12 +29,19 @@ class Notes:
     def __init__(self) -> None:
         self.equals: list[tuple[Expression, Expression]] = []
         self.scales: list[Expression] = []
+        self.ordinary: list[Expression] = []
 
     def equal(self, left: Expression, right: Expression) -> None:
         self.equals.append((left, right))
 
     def scale(self, expression: Expression) -> None:
         self.scales.append(expression)
+
+    def whole(self, expression: Expression) -> None:
+        self.scales.remove(expression)
+
+    def lost(self, expression: Expression) -> None:
+        self.ordinary.append(expression)
 
 
 def attribute(value: int, place: int = 0, notes: Notes | None = None) -> Tracked:
@@ -52,6 +60,13 @@ CODE: Mapping[str, Callable[[int, int], int]] = {
     "a product": lambda c, h: math.prod([c, h, 2]),
     "a sum": lambda c, h: sum([c, h, c]),
     "from the other side": lambda c, h: 1000 // c + 100 % h - (50 - h),
+    "half, rounded down": lambda c, h: math.floor(c / 2),
+    "a share of heads, rounded": lambda c, h: round(3 * (c / h)) if c % h == 0 else 3 * c // h,
+    "a ratio": lambda c, h: math.floor(c * 0.25) + math.trunc(2 * (c / 8)),
+    "halves of halves": lambda c, h: math.floor(c / 2 / 3),
+    "by a float": lambda c, h: math.trunc(c // 2.0),
+    "shifted": lambda c, h: (c >> 1) + (h << 2),
+    "minus a minus": lambda c, h: 0 - (0 - c),
     "nothing added": lambda c, h: (0 + c) * 1 - 0,
 }
 
@@ -95,6 +110,22 @@ def test_what_is_compared_and_what_becomes_a_fraction_is_told() -> None:
     assert math.sqrt(c) * h**-0.5 == pytest.approx(1)
     assert notes.equals == [(Attribute(0, 12), Attribute(1, 12))]
     assert notes.scales == [Attribute(0, 12), Attribute(1, 12)]
+
+
+def test_what_is_made_whole_again_is_no_fraction_and_what_becomes_ordinary_is_told() -> None:
+    notes = Notes()
+    c, h = attribute(12, 0, notes), attribute(4, 1, notes)
+    assert (int(c / h), int(c), c * 0.3, [type(x) for x in (int(c / 2), c / 3 + 0.5, c * 0.3 / 2.0)]) == (
+        3, 12, 12 * 0.3, [int, float, float],
+    )  # fmt: skip
+    assert [(one.value, str(one)) for one in notes.ordinary[:2]] == [
+        (3, "(attribute 0 of 12 // attribute 1 of 4)"),
+        (12, "attribute 0 of 12"),
+    ]
+    assert Attribute(1, 4) not in notes.scales
+    assert notes.scales.count(Attribute(0, 12)) == 1  # c / 3 stays a fraction
+    assert plain([c / 2]) == [6.0]
+    assert [type(x) for x in (plain(c / 2), copy.copy(c / 2), pickle.loads(pickle.dumps(c / 2)))] == [float] * 3
 
 
 def test_numbers_are_plain_once_nobody_listens() -> None:
