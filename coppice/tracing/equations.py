@@ -104,8 +104,10 @@ class Shares:
                     if attribute.place not in self._counts:
                         self._bind(attribute, one)
             elif unknown:
-                # Nothing says which of them follows: the last one, as in heads * width.
-                for attribute in unknown[0][1][:-1]:
+                # Nothing says which of them follows: the last one, as in heads * width, or what is divided by others.
+                one, names = unknown[0]
+                powers = factors(one.left) + factors(one.right)
+                for attribute in sorted(names, key=lambda name: powers[name] > 0)[:-1]:
                     self._count(attribute, STAYING, "")
             else:
                 return

@@ -310,3 +310,24 @@ def test_numbers_that_count_nothing_do_no_harm() -> None:
     assert refused == {}
     assert found.plan.attributes == {}
     assert found.module.get_parameter("a.weight").shape[0] == 8
+
+
+class Paths(nn.Module):
+    """Splits its channels among paths, and says how wide one is by a division only."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.channels, self.paths = 8, 2
+        self.a, self.left, self.right, self.b = nn.Linear(6, 8), nn.Linear(4, 6), nn.Linear(4, 6), nn.Linear(6, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        left, right = torch.split(self.a(x), self.channels // self.paths, 1)
+        return torch.as_tensor(self.b(self.left(left) + self.right(right)))
+
+
+def test_what_is_divided_follows_not_what_divides_it() -> None:
+    found, refused = cut(network(Paths(), (6,)), 0.5)
+
+    assert refused == {}
+    assert (found.module.channels, found.module.paths) == (4, 2)
+    assert found.module.get_submodule("left").weight.shape == (3, 2)  # type: ignore[union-attr]
