@@ -36,6 +36,8 @@ _MODELS: dict[tuple[int, bool], str] = {
         mnasnet_small mobilenetv2_050 mobilenetv4_conv_small mobilenetv4_hybrid_medium mobileone_s0 nf_regnet_b0
         nf_seresnet26 regnetx_002 regnetz_b16 resnet10t resnet18 resnet26d resnetrs50 resnetv2_50d_gn
         resnetv2_50x1_bit rexnet_100 semnasnet_050 seresnext26t_32x4d spnasnet_100 tf_efficientnet_b0 tf_mixnet_s
+        convnextv2_atto fastvit_mci0 lambda_resnet26t pvt_v2_b2_li resnest14d skresnet18 starnet_s1
+        test_efficientnet_evos
     """,
     (64, True): """
         beit_base_patch16_224 botnet26t_256 cait_s24_224 cait_xxs36_224 coat_lite_mini coat_tiny coatnet_0_224
@@ -52,6 +54,9 @@ _MODELS: dict[tuple[int, bool], str] = {
         vit_small_resnet50d_s16_224 vit_srelpos_small_patch16_224 vit_tiny_patch16_dinov3_qkvb
         vit_tiny_r_s16_p8_224 vit_xsmall_patch16_clip_224 vitamin_small_224 volo_d1_224 xcit_nano_12_p16_224
         xcit_small_24_p16_224 xcit_tiny_24_p8_224
+        coat_lite_tiny gmixer_12_224 levit_128s maxvit_nano_rw_256 mobilevit_xxs naflexvit_base_patch16_gap nest_tiny
+        resmlp_12_224 samvit_base_patch16_224 test_vit2 test_vit4 tnt_s_legacy_patch16_224
+        vit_pwee_patch16_reg1_gap_256 vit_small_patch16_dinov3 vit_small_patch16_rope_mixed_224 xcit_nano_12_p8_224
     """,
     (96, False): """
         inception_resnet_v2 inception_v3 inception_v4

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from coppice.channels import Axes
 from coppice.rules.blocks import multiplying
 from coppice.rules.elementwise import broadcast
-from coppice.tracing.call import Call, Rule
+from coppice.tracing.call import Call, Rule, fixed
 from coppice.tracing.tracer import refuse
 
 
@@ -48,6 +48,18 @@ def grouped_product(call: Call) -> Sequence[Axes]:
     if call["bias"] is not None:
         call.ledger.tie(matrices[2], call.axes("bias")[-1])
     return [(rows[0], matrices[2])]
+
+
+def solved(call: Call) -> Sequence[Axes]:
+    """linalg_solve_triangular: a system along one axis of both, for each column, or row, of the other by itself."""
+    system, known = call.axes("self"), call.axes("B")
+    along = -2 if call["left"] else -1
+    for labels in (system[-1], system[-2], known[along]):
+        call.ledger.fix(labels, "a system of equations is solved along this axis")
+    shape = call.outputs[0].shape
+    found = [*broadcast(call, [system[:-2], known[:-2]], shape[:-2]), *known[-2:]]
+    found[along] = fixed([known[along].size])[0]
+    return [tuple(found)]
 
 
 def matrix_vector(call: Call) -> Sequence[Axes]:
@@ -109,6 +121,7 @@ RULES: dict[str, Rule] = {
     "aten::addmm": added_product("mat1", "mat2"),
     "aten::baddbmm": added_product("batch1", "batch2"),
     "aten::_grouped_mm": grouped_product,
+    "aten::linalg_solve_triangular": solved,
     "aten::mv": matrix_vector,
     "aten::dot": inner_product,
     "aten::vdot": inner_product,

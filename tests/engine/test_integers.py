@@ -329,5 +329,6 @@ def test_what_is_divided_follows_not_what_divides_it() -> None:
     found, refused = cut(network(Paths(), (6,)), 0.5)
 
     assert refused == {}
+    assert isinstance(found.module, Paths)
     assert (found.module.channels, found.module.paths) == (4, 2)
-    assert found.module.get_submodule("left").weight.shape == (3, 2)  # type: ignore[union-attr]
+    assert found.module.left.weight.shape == (3, 2)

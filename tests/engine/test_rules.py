@@ -321,6 +321,12 @@ CASES: dict[str, Case] = {
         lambda m, x: m["b"](m["a"](x)) + torch.zeros(()) / torch.tensor(float(x.dtype is torch.float32)),
         {"a": 4, "b": 4},
     ),
+    "a system of equations for each channel": Case(
+        lambda: {"a": nn.Linear(6, 8), "b": nn.Linear(8, 4)},
+        lambda m, x: m["b"](torch.linalg.solve_triangular(x[:, :, :5].triu() + torch.eye(5), m["a"](x), upper=True)),
+        {"a": 4, "b": 4},
+        shape=(5, 6),
+    ),
     "a mask drawn at random": Case(
         pair(), lambda m, x: m["b"](m["a"](x) * (torch.rand(2, 1, 8, 8) > 0.5)), {"a": 4, "b": 4}
     ),
