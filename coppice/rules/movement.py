@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from coppice.channels import FIXED, Axes, Labels
-from coppice.rules.blocks import distinct_blocks, moving, short
+from coppice.rules.blocks import distinct_blocks, moving, short, without_repeats
 from coppice.tracing.call import Call, Rule, fixed
 from coppice.tracing.tracer import refuse
 
@@ -63,7 +63,7 @@ def read_back(call: Call, axes: Axes, move: Move, shapes: Sequence[Sequence[int]
             continue
         # As float64, which holds every label exactly: some operators (im2col) refuse integers.
         spread = torch.from_numpy(labels).double().reshape([-1 if a == axis else 1 for a in range(len(axes))])
-        outputs = [_without_repeats(out) for out in move(spread.expand([length.size for length in axes]))]
+        outputs = [without_repeats(out) for out in move(spread.expand([length.size for length in axes]))]
         seen = np.unique(np.concatenate([out.ravel() for out in outputs])) if outputs else np.zeros(0)
         if np.setdiff1d(labels, seen).size:
             call.ledger.fix(labels, "cut at a position that the code names")
@@ -71,12 +71,6 @@ def read_back(call: Call, axes: Axes, move: Move, shapes: Sequence[Sequence[int]
         for result, moved_labels in zip(results, outputs, strict=True):
             _assign(call, result, moved_labels, carrier, padded=padded)
     return [tuple(result) for result in results]
-
-
-def _without_repeats(labels: torch.Tensor) -> Labels:
-    """One position of every axis along which nothing changes because its stride is 0."""
-    short = labels[tuple(slice(0, 1) if stride == 0 else slice(None) for stride in labels.stride())]
-    return short.numpy().astype(np.int64)
 
 
 def _assign(call: Call, result: list[Labels], labels: Labels, carrier: Carrier, *, padded: bool) -> None:
@@ -192,7 +186,7 @@ def _heads(part: Sequence[Labels], target: Sequence[int], carrier: Carrier) -> t
         return None
     (axis,) = labelled
     spread = torch.from_numpy(part[axis]).reshape([-1 if a == axis else 1 for a in range(len(part))])
-    labels = short(spread.expand([one.size for one in part]).reshape(tuple(target)).numpy())
+    labels = short(spread.expand([one.size for one in part]).reshape(tuple(target)))
     along = [place for place, length in enumerate(labels.shape) if length > 1]
     if len(along) < 2 or target[along[-1]] <= SMALL_BLOCK or carrier(along, target) != along[-1]:
         return None

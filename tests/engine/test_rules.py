@@ -336,6 +336,12 @@ CASES: dict[str, Case] = {
 }
 
 
+def test_a_single_channel_that_stays_is_told_too() -> None:
+    net = network(nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 1)), (4,))
+    (entry,) = trace(net, rules.rule_of).channels.frozen
+    assert (entry.axis, entry.count, entry.reason) == (("2.weight", 0), 1, "output of the model")
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_an_operation_cuts_what_it_should(name: str) -> None:
     case = CASES[name]
