@@ -32,13 +32,20 @@ def _lines(labels: Labels, axis: int) -> dict[bytes, Labels]:
     return {line.tobytes(): line for line in lines}
 
 
-def short(labels: Labels) -> Labels:
+def without_repeats(labels: torch.Tensor) -> Labels:
+    """One position of every axis along which nothing changes because its stride is 0: most of a large tensor."""
+    once = labels[tuple(slice(0, 1) if stride == 0 else slice(None) for stride in labels.stride())]
+    return once.numpy().astype(np.int64)
+
+
+def short(labels: torch.Tensor) -> Labels:
     """One position of every axis along which nothing changes."""
-    for axis, length in enumerate(labels.shape):
+    found = without_repeats(labels)
+    for axis, length in enumerate(found.shape):
         if length > 1:
-            first = labels.take([0], axis=axis)
-            labels = first if bool((labels == first).all()) else labels
-    return labels
+            first = found.take([0], axis=axis)
+            found = first if bool((found == first).all()) else found
+    return found
 
 
 def moving(move: Move) -> Callable[[Rule], Rule]:
@@ -58,7 +65,7 @@ def moving(move: Move) -> Callable[[Rule], Rule]:
             for axis, labels in blocks.items():
                 known = _lines(labels, axis).keys()
                 for result, keep, moved in zip(results, kept, move(call, labels, shape), strict=True):
-                    here = short(moved.numpy().astype(np.int64))
+                    here = short(moved)
                     if not _placed(call.ledger, result, keep, here, axes[axis], known):
                         call.ledger.flatten(axes[axis])
                         return rule(call)
