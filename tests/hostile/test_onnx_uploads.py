@@ -6,6 +6,7 @@ import io
 import zipfile
 from collections.abc import Callable
 
+import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
@@ -74,17 +75,29 @@ def looping() -> onnx.ModelProto:
     return between(node("Loop", ["", "", "a"], ["z"], name="again", body=body), opset=17)
 
 
+def endless() -> onnx.ModelProto:
+    """A Loop of a long lifetime, which only the runtime computes."""
+    kinds = {"i": TensorProto.INT64, "on": TensorProto.BOOL}
+    given = [helper.make_tensor_value_info(name, kind, []) for name, kind in kinds.items()]
+    state = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in ("in", "out")]
+    inner = [node("Identity", ["on"], ["go"]), node("Sin", ["in"], ["out"])]
+    go = helper.make_tensor_value_info("go", TensorProto.BOOL, [])
+    body = helper.make_graph(inner, "body", [*given, state[0]], [go, state[1]])
+    return between(
+        node("Loop", ["rounds", "yes", "a"], ["z"], name="again", body=body),
+        opset=17,
+        constants={"rounds": np.array(2**62), "yes": np.array(True)},
+    )
+
+
 def custom() -> onnx.ModelProto:
-    changed = between(node("Magic", ["a"], ["z"], name="mine", domain="com.example"), opset=17)
-    changed.opset_import.append(helper.make_opsetid("com.example", 1))
-    return changed
+    return between(node("Magic", ["a"], ["z"], name="mine", domain="com.example"), opset=17)
 
 
 def multiplying() -> onnx.ModelProto:
     """Thirty functions that call each the one before twice: a thousand million nodes."""
     changed = between(node("f30", ["a"], ["z"], domain="mine"), opset=17)
     versions = [helper.make_opsetid("", 17), helper.make_opsetid("mine", 1)]
-    changed.opset_import.append(versions[1])
     for level in range(31):
         inner = "Relu" if level == 0 else f"f{level - 1}"
         domain = "" if level == 0 else "mine"
@@ -137,7 +150,8 @@ CASES = {
         "truncated_file", "ends before", files=model(lambda: zipped(outside("w"), "w"), "small.zip")
     ),
     "two models in a zip": case("bad_upload", "has 2", files=model(lambda: zipped(good(), "b.onnx"), "small.zip")),
-    "a loop": case("unsupported_layer", "'again' is a Loop", files=model(looping)),
+    "a loop that takes what nobody gives": case("bad_upload", "'in' of node", files=model(looping)),
+    "a loop that doesn't end": case("time_limit", "of CPU time", files=model(endless)),
     "an operator of somebody's own": case("unsupported_layer", "'mine' is a Magic of the domain", files=model(custom)),
     "functions that multiply": case("hostile_file", "grow to more than 100,000 nodes", files=model(multiplying)),
     "an operator set of the future": case("bad_upload", "opset 999", "Export with", files=model(from_the_future)),
