@@ -26,6 +26,9 @@ STAYING: Labels = np.array([FIXED])
 MOST_POSITIONS = 1 << 22
 
 
+Value = Callable[[Attribute | Length], int]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Equation:
     """Two numbers that are equal and must be so after the cut."""
@@ -49,6 +52,22 @@ class Binding:
 
     place: int
     equation: Equation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Apart:
+    """An attribute that the code has found different from another number, and must find so after the cut."""
+
+    attribute: Attribute
+    other: Expression
+
+    def moved(self, value: Value) -> int | None:
+        """The attribute in its old proportion to the other, where the two would be equal; None where they aren't."""
+        other = evaluated(self.other, value)
+        if other is None or other != value(self.attribute):
+            return None
+        share = Fraction(other * self.attribute.value, self.other.value or 1)
+        return int(share) if share.denominator == 1 and share != other else None
 
 
 def factors(expression: Expression) -> Counter[Expression]:
@@ -254,9 +273,6 @@ def _terms(expression: Expression, sign: int) -> Iterator[tuple[int, Expression]
         yield from _terms(expression.right, sign if expression.operator == "+" else -sign)
     elif not (isinstance(expression, Literal) and expression.value == 0):
         yield sign, expression
-
-
-Value = Callable[[Attribute | Length], int]
 
 
 def evaluated(expression: Expression, value: Value) -> int | None:

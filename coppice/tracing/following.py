@@ -16,7 +16,7 @@ from torch.overrides import TorchFunctionMode
 
 from coppice.channels import Axes, Labels, Ledger
 from coppice.tracing.call import fixed
-from coppice.tracing.equations import NONE, Equation, Shares
+from coppice.tracing.equations import NONE, Apart, Equation, Shares
 from coppice.tracing.expressions import Attribute, Expression, Length, Literal, leaves
 from coppice.tracing.integers import Integers, Suspect
 from coppice.tracing.places import Holder, Inside, holders, replaced
@@ -52,6 +52,7 @@ class Following(TorchFunctionMode):
         self._vectors: list[Labels] = [fixed([0])[0]]
         self._vector_of: dict[bytes, int] = {}
         self._equations: dict[tuple[Expression, Expression, bool], Equation] = {}
+        self._apart: dict[tuple[Expression, Expression], Apart] = {}
         self._scales: dict[Expression, str] = {}
         self._fractions: Counter[Expression] = Counter()  # how many of them are still fractions
         #: Value, and the function that made it ordinary by `int()` -> what it was computed from.
@@ -114,6 +115,7 @@ class Following(TorchFunctionMode):
             vectors=tuple(vectors),
             equations=tuple(one for one in equations if one.hard_coded is None),
             bindings=tuple(shares.bindings),
+            apart=tuple(self._apart.values()),
             suspects=tuple(found for one in equations for found in self._suspects(one, vectors, units)),
             units=units,
             stored=stored,
@@ -135,6 +137,12 @@ class Following(TorchFunctionMode):
         lengths = any(isinstance(leaf, Length) for side in (left, right) for leaf in leaves(side))
         if lengths or not isinstance(right, Literal):
             self._note(left, right, "comparison", size=False)
+
+    def unequal(self, left: Expression, right: Expression) -> None:
+        """The code has compared two numbers and found them different."""
+        for one, other in ((left, right), (right, left)):
+            if isinstance(one, Attribute):
+                self._apart[one, other] = Apart(attribute=one, other=other)
 
     def scale(self, expression: Expression) -> None:
         """The code has made a number with a fraction of one."""

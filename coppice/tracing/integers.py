@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from coppice.channels import Channels, Labels
-from coppice.tracing.equations import NONE, Binding, Equation, kept_sizes, solved, violated
+from coppice.tracing.equations import NONE, Apart, Binding, Equation, kept_sizes, solved, violated
 from coppice.tracing.expressions import Attribute, Leaf, Length, leaves
 from coppice.tracing.places import Holder, Inside, replaced
 
@@ -49,6 +49,7 @@ class Integers:
     vectors: tuple[Labels, ...]
     equations: tuple[Equation, ...]
     bindings: tuple[Binding, ...]
+    apart: tuple[Apart, ...]
     suspects: tuple[Suspect, ...]
     units: Labels
     stored: Mapping[tuple[str, int], Labels]
@@ -104,6 +105,9 @@ class Integers:
             new = solved(binding.equation, binding.place, _lookup(values, sizes))
             if new is not None and binding.place not in values:
                 values[binding.place] = new
+        for one in self.apart:
+            if one.attribute.place not in values and (new := one.moved(_lookup(values, sizes))) is not None:
+                values[one.attribute.place] = new
         return values, sizes
 
 

@@ -57,6 +57,9 @@ class Listener(Protocol):
     def equal(self, left: Expression, right: Expression) -> None:
         """The code has compared two numbers and found them equal."""
 
+    def unequal(self, left: Expression, right: Expression) -> None:
+        """The code has compared two numbers and found them different."""
+
     def scale(self, expression: Expression) -> None:
         """The code has made a number with a fraction of one, which it may multiply values with."""
 
@@ -73,6 +76,9 @@ class _Nothing:
     listening = True
 
     def equal(self, left: Expression, right: Expression) -> None:
+        """Ignore it."""
+
+    def unequal(self, left: Expression, right: Expression) -> None:
         """Ignore it."""
 
     def scale(self, expression: Expression) -> None:
@@ -209,8 +215,11 @@ class Tracked(int):
 
     def __eq__(self, other: object) -> bool:
         same = int.__eq__(self, other)
-        if same is True and isinstance(other, int) and self._listener.listening:
-            self._listener.equal(self.expression, expression_of(other))
+        if isinstance(other, int) and self._listener.listening:
+            if same is True:
+                self._listener.equal(self.expression, expression_of(other))
+            elif isinstance(other, Tracked):
+                self._listener.unequal(self.expression, other.expression)
         return same
 
     def __ne__(self, other: object) -> bool:

@@ -293,6 +293,25 @@ def test_a_comparison_of_sizes_holds_after_the_cut() -> None:
     assert (found.plan.attributes, found.verification.check) == ({"": {"expected": 8}}, Check.EXACT)
 
 
+def test_numbers_that_differed_differ_after_the_cut() -> None:
+    class Widens(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.before, self.after = 16, 32
+            self.a, self.b, self.c, self.out = nn.Linear(4, 16), nn.Linear(16, 32), nn.Linear(16, 32), nn.Linear(32, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = self.a(x)
+            y = self.b(x)
+            if self.before != self.after:  # only ever compared: nothing says that it counts channels
+                x = self.c(x).view(-1, self.after)
+            return self.out(x + y)  # type: ignore[no-any-return]
+
+    found, refused = cut(network(Widens(), (4,)), 0.5)
+    assert refused == {}
+    assert found.plan.attributes == {"": {"before": 8, "after": 16}}
+
+
 def test_numbers_that_count_nothing_do_no_harm() -> None:
     class Flags(nn.Module):
         def __init__(self) -> None:

@@ -28,11 +28,15 @@ class Notes:
 
     def __init__(self) -> None:
         self.equals: list[tuple[Expression, Expression]] = []
+        self.unequals: list[tuple[Expression, Expression]] = []
         self.scales: list[Expression] = []
         self.ordinary: list[Expression] = []
 
     def equal(self, left: Expression, right: Expression) -> None:
         self.equals.append((left, right))
+
+    def unequal(self, left: Expression, right: Expression) -> None:
+        self.unequals.append((left, right))
 
     def scale(self, expression: Expression) -> None:
         self.scales.append(expression)
