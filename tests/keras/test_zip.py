@@ -90,6 +90,15 @@ def test_a_strange_member_is_refused(sent: Path) -> None:
         keras_zip.read(sent, "model.keras")
 
 
+def test_a_vocabulary_beside_the_arrays_stays(sent: Path, tmp_path: Path) -> None:
+    member, out = "assets/layers/integer_lookup/vocabulary.txt", tmp_path / "out.keras"
+    with zipfile.ZipFile(sent, "a") as archive:
+        archive.writestr(member, "3\n5\n")
+    keras_zip.write(sent, keras_zip.read(sent, "model.keras"), out, "model.keras")
+    with zipfile.ZipFile(out) as archive:
+        assert archive.read(member) == b"3\n5\n"
+
+
 def test_a_path_out_of_the_archive_is_refused(sent: Path) -> None:
     with zipfile.ZipFile(sent, "a") as archive:
         archive.writestr("../config.json", "{}")

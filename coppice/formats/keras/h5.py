@@ -105,9 +105,9 @@ def _dialect(file: h5py.File) -> Dialect:
 
 def _config(file: h5py.File, name: str) -> dict[str, Any]:
     if "model_config" not in file.attrs:
-        if "layer_names" in file.attrs or any(
-            key in file for key in (_WEIGHTS, "layers", "_layer_checkpoint_dependencies")
-        ):
+        collections = (_WEIGHTS, "layers", "_layer_checkpoint_dependencies")
+        by_attribute = any(isinstance(held, h5py.Group) and "vars" in held for held in file.values())
+        if by_attribute or "layer_names" in file.attrs or any(key in file for key in collections):
             raise WeightsOnly(
                 f"{name}: holds weights and no model: it was written by save_weights. Save the whole model with "
                 "model.save('model.h5') and send that."

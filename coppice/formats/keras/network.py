@@ -112,8 +112,8 @@ def _mismatch(module: KerasNetwork, where: str, reason: str) -> CoppiceError:
 def _notes(module: KerasNetwork) -> Iterator[str]:
     for one in module.passed_over:
         yield (
-            f"{one.layer} ({one.kind}) is nothing that Coppice can compute, and was not run: its channels stay, and the "
-            "numeric check took it for the identity."
+            f"{one.layer} ({one.kind}) is nothing that Coppice can compute, and was not run: its channels stay, and "
+            "the numeric check took it for the identity."
         )
 
 

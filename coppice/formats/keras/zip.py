@@ -29,6 +29,8 @@ from coppice.keras_layers.rows import parts_of, row_of
 
 _CONFIG, _METADATA, _ARRAYS = "config.json", "metadata.json", "model.weights.h5"
 _MEMBERS = frozenset({_CONFIG, _METADATA, _ARRAYS})
+#: Vocabularies of layers that were adapted to data; they stay as they are.
+_ASSET = re.compile(r"assets/(.*/|.*\.txt)?")
 _OPTIMIZER = "optimizer"
 #: What the versions call the collection of a model's layers.
 _LAYER_GROUPS = ("layers", "_layer_checkpoint_dependencies")
@@ -60,7 +62,7 @@ def write(original: Path, edited: KerasFile, out: Path, name: str) -> tuple[str,
 
 
 def _described(archive: Archive, name: str) -> tuple[dict[str, Any], Dialect]:
-    strange = sorted(set(archive.names) - _MEMBERS)
+    strange = sorted(name for name in set(archive.names) - _MEMBERS if not _ASSET.fullmatch(name))
     if strange:
         raise HostileFile(f"{name}: holds {strange[0][:200]!r}; a .keras archive holds {', '.join(sorted(_MEMBERS))}.")
     config = parsed_config(archive.read(_CONFIG), name)
@@ -102,13 +104,25 @@ def _within(
         yield from _groups(entry, group, path, dialect)
         return
     row = row_of(entry, path[-1])
-    own = [found for name in (row.groups if row else ("",)) for found in _with_arrays(group, name)]
+    # Of an unknown layer all arrays ride along, those of the layers that it made for itself too.
+    own = (
+        list(_all_with_arrays(group))
+        if row is None
+        else [found for name in row.groups for found in _with_arrays(group, name)]
+    )
     if own:
         yield path, own
     for part in parts_of(entry, path[-1], dialect):
         inner = group.get(part.group)
         if isinstance(inner, h5py.Group):
             yield from _within(part.entry, inner, (*path, part.name), dialect)
+
+
+def _all_with_arrays(group: h5py.Group) -> Iterator[h5py.Group]:
+    yield from _with_arrays(group, "")
+    for name in group:
+        if name != "vars" and isinstance(group[name], h5py.Group):
+            yield from _all_with_arrays(group[name])
 
 
 def _with_arrays(group: h5py.Group, name: str) -> list[h5py.Group]:
