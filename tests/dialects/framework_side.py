@@ -30,6 +30,15 @@ def open_keras():
     return tf.keras, tf.__version__
 
 
+def own_layers():
+    """A layer of keras.applications that TensorFlow's own `load_model` must be told of, as for the original."""
+    try:
+        from keras.applications.convnext import LayerScale
+    except ImportError:
+        return {}
+    return {"LayerScale": LayerScale}
+
+
 def sample(model, seed=1, batch=4):
     """Random input for a model, one array per input."""
     numbers = np.random.RandomState(seed)
@@ -142,6 +151,11 @@ class Commands:
 
     def __init__(self):
         self.keras, self.version = open_keras()
+        self.known = own_layers()
+
+    def load_model(self, file):
+        """A saved model as its user loads it."""
+        return self.keras.models.load_model(file, custom_objects=self.known)
 
     def versions(self):
         return {"version": self.version}
@@ -169,7 +183,7 @@ class Commands:
 
     def predict(self, file, inputs, outputs):
         """Run a file on the arrays of an .npz (or on random ones, which are then written there)."""
-        model = self.keras.models.load_model(file)
+        model = self.load_model(file)
         if not Path(inputs).exists():
             np.savez(inputs, **dict(zip(input_names(model), sample(model))))
         with np.load(inputs) as arrays:
@@ -179,7 +193,7 @@ class Commands:
     def compare(self, original, pruned):
         """Hold a pruned file to its original with the removed channels zeroed; then train it."""
         self.keras.backend.clear_session()
-        dense, small = self.keras.models.load_model(original), self.keras.models.load_model(pruned)
+        dense, small = self.load_model(original), self.load_model(pruned)
         inputs = sample(small)
         was, now = compiled(dense), compiled(small)
         parameters = [dense.count_params(), small.count_params()]
@@ -202,7 +216,7 @@ class Commands:
 
     def load(self, file, inputs=None, outputs=None):
         """Load a file, run it on the arrays of an .npz if there is one, and train it."""
-        model = self.keras.models.load_model(file)
+        model = self.load_model(file)
         if inputs is not None:
             with np.load(inputs) as arrays:
                 np.savez(outputs, **predict(model, [arrays[name] for name in arrays.files]))
@@ -212,7 +226,7 @@ class Commands:
         """How far a SavedModel's other uses are from what Keras computes: its signature, and TensorFlow Lite."""
         import tensorflow as tf
 
-        model = self.keras.models.load_model(folder)
+        model = self.load_model(folder)
         inputs = dict(zip(input_names(model), sample(model)))
         wanted = predict(model, list(inputs.values()))
         loaded = tf.saved_model.load(folder)  # kept: without it TensorFlow 2.3 would drop its variables
@@ -227,7 +241,7 @@ class Commands:
         """Save a model with two signatures of the user's own and a file of labels."""
         import tensorflow as tf
 
-        model = self.keras.models.load_model(file)
+        model = self.load_model(file)
         height, width, channels = tuple(model.inputs[0].shape)[1:]
 
         @tf.function(input_signature=[tf.TensorSpec((None, height, width, channels), tf.float32, name="image")])
@@ -250,7 +264,7 @@ class Commands:
         import tensorflow as tf
 
         loaded = tf.saved_model.load(folder)
-        model = self.keras.models.load_model(folder)
+        model = self.load_model(folder)
         photos = (255 * sample(model)[0]).astype("uint8")
         (wanted,) = predict(model, [photos.astype("float32")]).values()
         shapes, differences = {}, {}
@@ -263,8 +277,8 @@ class Commands:
 
     def resave(self, folder, file):
         """Load, save again, load what was saved."""
-        self.keras.models.load_model(folder).save(file)
-        return {"parameters": self.keras.models.load_model(file).count_params()}
+        self.load_model(folder).save(file)
+        return {"parameters": self.load_model(file).count_params()}
 
 
 def lite(tf, folder, inputs, like):
