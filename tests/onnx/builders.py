@@ -47,6 +47,10 @@ def weights(*shape: int, seed: int = 0) -> Array:
     return np.random.default_rng([seed, *shape]).standard_normal(shape).astype(np.float32)
 
 
+def numbers(*values: int) -> Array:
+    return np.array(values, np.int64)
+
+
 def graph(
     nodes: Sequence[NodeProto],
     constants: Mapping[str, Array],
