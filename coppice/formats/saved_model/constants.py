@@ -51,13 +51,22 @@ def _step(sizes: LayerSizes, _: int) -> list[Numbers]:
 
 
 def _state(sizes: LayerSizes, _: int) -> list[Numbers]:
-    return [(sizes.arrays["recurrent_kernel"][-2],)]
+    return [(_width_of_state(sizes),)]
+
+
+def _width_of_state(sizes: LayerSizes) -> int:
+    """Of a recurrent layer, which is a cell itself, or holds one."""
+    return next(shape[-2] for name, shape in sizes.arrays.items() if name.split(".")[-1] == "recurrent_kernel")
 
 
 def _gates(sizes: LayerSizes, _: int) -> list[Numbers]:
     """Two gates of a GRU, and the rest."""
-    units = sizes.arrays["recurrent_kernel"][-2]
+    units = _width_of_state(sizes)
     return [(units, units, -1)]
+
+
+def _groups(sizes: LayerSizes, _: int) -> list[Numbers]:
+    return [(int(sizes.entry["config"]["groups"]),)]
 
 
 def _steps_as_samples(sizes: LayerSizes, _: int) -> list[Numbers]:
@@ -73,7 +82,7 @@ def _result(sizes: LayerSizes, _: int) -> list[Numbers]:
 
 
 #: One cell run along time.
-RECURRENT = ("LSTM", "GRU", "SimpleRNN", "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D")
+RECURRENT = ("LSTM", "GRU", "SimpleRNN", "RNN", "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D")
 #: What all of them state.
 _LOOP: tuple[tuple[re.Pattern[str], Values], ...] = (
     (re.compile(r"zeros(_\d+)?/(packed/1|mul/y)"), _state),
@@ -91,7 +100,8 @@ STATED: dict[str, tuple[tuple[re.Pattern[str], Values], ...]] = {
     ),
     "Dense": ((re.compile(r"Tensordot(_\d+)?/Const_2"), _units),),
     **dict.fromkeys(RECURRENT, _LOOP),
-    "GRU": (*_LOOP, (re.compile(r"(\w+/)?Const(_\d+)?"), _gates)),
+    **dict.fromkeys(("GRU", "RNN"), (*_LOOP, (re.compile(r"(\w+/)?Const(_\d+)?"), _gates))),
+    "GroupNormalization": ((re.compile(r"(stack(_\d+)?/\d+|floordiv(_\d+)?/y|Reshape(_\d+)?/shape/\d+)"), _groups),),
     "GRUCell": ((re.compile(r"Const(_\d+)?"), _gates),),
     **dict.fromkeys(("TFOpLambda", "TensorFlowOpLayer"), ((re.compile(r"Reshape(_\d+)?/shape"), _result),)),
     "TimeDistributed": (
@@ -135,15 +145,16 @@ KNOWN_OPERATORS = frozenset(
     """
     Abs Add AddN AddV2 All Any ArgMax AssignAddVariableOp AssignSubVariableOp AssignVariableOp AvgPool AvgPool3D
     BatchMatMulV2 BatchToSpaceND BiasAdd Cast ConcatV2 Const Conv2D Conv2DBackpropInput Conv3D Conv3DBackpropInputV2
-    CudnnRNN CudnnRNNV3 DepthwiseConv2dNative DivNoNan Einsum Elu Equal Erf Erfc Exp ExpandDims Fill FusedBatchNormV3
-    GatherV2 Greater GreaterEqual Identity IdentityN If L2Loss LeakyRelu Less LessEqual Log Log1p LogicalAnd LogicalNot
-    LogicalOr LogSoftmax MatMul Max Maximum MaxPool MaxPool3D Mean Min Minimum MirrorPad Mul Neg NoOp NotEqual Pack Pad
-    PadV2 PartitionedCall Placeholder Pow Prod RandomStandardNormal RandomUniform Range Rank ReadVariableOp RealDiv
-    Reciprocal Relu Relu6 Reshape ResizeBilinear ResizeNearestNeighbor ResourceGather ReverseSequence ReverseV2 Round
-    Rsqrt Select SelectV2 Selu Shape Sigmoid Sign Softmax Softplus Softsign SpaceToBatchND Split SplitV Sqrt Square
-    SquaredDifference Squeeze StatefulPartitionedCall StatelessIf StatelessRandomGetKeyCounter StatelessRandomUniformV2
-    StatelessWhile StopGradient StridedSlice Sub Sum Tanh TensorListFromTensor TensorListGetItem TensorListReserve
-    TensorListSetItem TensorListStack Tile Transpose Unpack While ZerosLike
+    CudnnRNN CudnnRNNV3 DepthwiseConv2dNative DivNoNan Einsum Elu Equal Erf Erfc Exp ExpandDims Fill FloorDiv FloorMod
+    FusedBatchNormV3 GatherV2 Greater GreaterEqual Identity IdentityN If L2Loss LeakyRelu Less LessEqual Log Log1p
+    LogicalAnd LogicalNot LogicalOr LogSoftmax MatMul Max Maximum MaxPool MaxPool3D Mean Min Minimum MirrorPad Mul Neg
+    NoOp NotEqual Pack Pad PadV2 PartitionedCall Placeholder Pow Prod RandomStandardNormal RandomUniform Range Rank
+    ReadVariableOp RealDiv Reciprocal Relu Relu6 Reshape ResizeBilinear ResizeNearestNeighbor ResourceGather
+    ReverseSequence ReverseV2 Round Rsqrt Select SelectV2 Selu Shape Sigmoid Sign Softmax Softplus Softsign
+    SpaceToBatchND Split SplitV Sqrt Square SquaredDifference Squeeze StatefulPartitionedCall StatelessIf
+    StatelessRandomGetKeyCounter StatelessRandomUniformV2 StatelessWhile StopGradient StridedSlice Sub Sum Tanh
+    TensorListFromTensor TensorListGetItem TensorListReserve TensorListSetItem TensorListStack Tile Transpose Unpack
+    While ZerosLike
     """.split()  # noqa: SIM905  # as a list it would be a hundred lines
 )
 

@@ -56,6 +56,8 @@ def _same(kind: str) -> Rule:
     return lambda _owner: LayerSizes(kind=kind, entry={"config": {}})
 
 
+#: Classes without sizes of their own, which a layer may hold for its activation.
+SIZELESS = frozenset({"Activation", "ELU", "LeakyReLU", "ReLU", "Softmax", "ThresholdedReLU"})
 #: (class of the layer around it, edge by which that holds it) -> its sizes.
 HELD: dict[tuple[str, str], Rule] = {
     **{(kind, "cell"): _cell("units") for kind in ("LSTM", "GRU", "SimpleRNN")},

@@ -14,7 +14,7 @@ from torch import nn
 from coppice.formats.keras.file import KerasFile, LayerPath
 from coppice.formats.keras.network import open_model
 from coppice.formats.saved_model.constants import CantEdit
-from coppice.formats.saved_model.held import HELD
+from coppice.formats.saved_model.held import HELD, SIZELESS
 from coppice.formats.saved_model.objects import SavedLayer, SavedObjects
 from coppice.formats.saved_model.sizes import Call, LayerSizes, Resized
 from coppice.keras_layers import KerasNetwork
@@ -32,12 +32,11 @@ def resized(saved: SavedObjects, original: KerasFile, edited: KerasFile) -> dict
         if layer.path in was:
             found[layer.path] = Resized(node=layer.node, was=was[layer.path], now=now[layer.path])
             continue
-        owner = found.get(layer.path[:-1])
-        if owner is None or owner.changed:
-            kind = layer.metadata.get("class_name")
+        owner, kind = found.get(layer.path[:-1]), str(layer.metadata.get("class_name"))
+        if kind not in SIZELESS and (owner is None or owner.changed):
             around = "the model" if owner is None else f"a {owner.was.kind} that was cut"
             raise CantEdit(f"{'/'.join(layer.path)} ({kind}) is of {around}, and no configuration tells its sizes")
-        same = LayerSizes(kind=str(layer.metadata.get("class_name")), entry={"config": layer.metadata["config"]})
+        same = LayerSizes(kind=kind, entry={"config": layer.metadata["config"]})
         found[layer.path] = Resized(node=layer.node, was=same, now=same)
     return found
 
