@@ -37,7 +37,7 @@ HEAD = f"""# ONNX files through Coppice
 
 Made by `bench/onnx_zoo.py`: {PERCENT:.0%} of every group. Check: what the cut model was held to (`statistics`: norms
 mix channels); ONNX Runtime confirmed every file that has one. Channels: removed of those that could be, and those of
-groups that stay for another reason than being the output. Times of one thread of a busy machine, in milliseconds.
+groups that stay for another reason than being the output. Processor time of one thread, in milliseconds.
 
 | exporter | model | opset | check | channels | kept | parameters left | before | after | faster |
 |---|---|---|---|---|---|---|---|---|---|

@@ -18,6 +18,7 @@ import torch
 import torchvision
 import transformers
 from torch import Tensor, nn
+from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
 Make = Callable[[], nn.Module]
 
@@ -94,6 +95,22 @@ MODELS: dict[str, tuple[Make, tuple[Tensor, ...], tuple[int, ...]]] = {
         words(),
         (0,),
     ),
+    "whisper": (
+        lambda: FirstOutput(
+            WhisperEncoder(
+                transformers.WhisperConfig(
+                    d_model=64,
+                    encoder_layers=2,
+                    encoder_attention_heads=4,
+                    encoder_ffn_dim=128,
+                    max_source_positions=50,
+                )
+            ),
+            0,
+        ),
+        (torch.randn(2, 80, 100),),
+        (17, 0),
+    ),
     "vit_hf": (
         lambda: FirstOutput(
             transformers.ViTForImageClassification(transformers.ViTConfig(image_size=32, patch_size=8, **SMALL)), 0
@@ -103,7 +120,7 @@ MODELS: dict[str, tuple[Make, tuple[Tensor, ...], tuple[int, ...]]] = {
     ),
 }
 #: What goes through the runtime's optimizer, too.
-OPTIMIZED = ("bert", "mobilenet_v3", "vit_hf", "gpt2", "llama")
+OPTIMIZED = ("bert", "mobilenet_v3", "vit_hf", "gpt2", "llama", "whisper")
 
 
 def main(folder: Path) -> None:
