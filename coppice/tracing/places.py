@@ -61,8 +61,8 @@ def class_numbers(module: nn.Module) -> dict[str, int]:
     found: dict[str, int] = {}
     for kind in type(module).__mro__:
         if kind.__module__.partition(".")[0] not in ("torch", "builtins"):
-            own = {name: value for name, value in vars(kind).items() if type(value) is int and not name.startswith("_")}
-            found = own | found
+            own = {name: value for name, value in vars(kind).items() if type(value) is int}
+            found = {name: value for name, value in own.items() if not name.startswith("__")} | found
     return found
 
 

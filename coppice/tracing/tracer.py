@@ -162,6 +162,7 @@ def trace(network: Network, rule_of: RuleOf, *, whole_heads: bool = False) -> Tr
     module = network.module
     ledger = Ledger()
     tracer = Tracer(ledger, rule_of, module, whole_heads=whole_heads)
+    _hold_scripted(tracer, module)
     _watch(tracer, module, network.inputs)
     trains = True
     try:
@@ -171,6 +172,17 @@ def trace(network: Network, rule_of: RuleOf, *, whole_heads: bool = False) -> Tr
         trains = False
     integers = tracer.numbers.settled()
     return Traced(channels=ledger.settle(), trains=trains, integers=integers)
+
+
+def _hold_scripted(tracer: Tracer, module: nn.Module) -> None:
+    """Compiled code keeps numbers that can't be followed, let alone set: what it holds stays."""
+    for path, part in module.named_modules():
+        if not isinstance(part, torch.jit.ScriptModule):
+            continue
+        reason = f"{path or 'the model'} is TorchScript, whose sizes can't be set; give the module that it was made of"
+        for tensor in part.parameters():
+            for labels in tracer.known(tensor) or ():
+                tracer.ledger.fix(labels, reason)
 
 
 def forward(module: nn.Module, inputs: Sequence[torch.Tensor]) -> Any:

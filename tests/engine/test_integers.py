@@ -312,6 +312,29 @@ def test_numbers_that_differed_differ_after_the_cut() -> None:
     assert found.plan.attributes == {"": {"before": 8, "after": 16}}
 
 
+class Compiled(nn.Module):
+    """Reshapes by a number that TorchScript has compiled in."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.width = nn.Linear(16, 16), 16
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.a(x).view(-1, self.width).relu()  # type: ignore[no-any-return]
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit")
+def test_what_torchscript_holds_stays_and_the_rest_goes() -> None:
+    compiled = torch.jit.script(Compiled())
+    net = network(nn.Sequential(nn.Linear(4, 16), compiled, nn.Linear(16, 8), nn.Linear(8, 3)), (4,))
+    reasons = {entry.axis: entry.reason for entry in trace(net, rules.rule_of).channels.frozen}
+    assert reasons["0.weight", 0] == reasons["1.a.weight", 0]
+    assert reasons["0.weight", 0].startswith("1 is TorchScript, whose sizes can't be set")
+    found, refused = cut(net, 0.5)
+    assert refused == {}
+    assert [found.module.get_parameter(f"{n}.weight").shape[0] for n in (0, 2, 3)] == [16, 4, 3]
+
+
 def test_numbers_that_count_nothing_do_no_harm() -> None:
     class Flags(nn.Module):
         def __init__(self) -> None:
