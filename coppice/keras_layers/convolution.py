@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from coppice.keras_layers.activation import activated
-from coppice.keras_layers.configuration import plain, whole
+from coppice.keras_layers.configuration import plain, rewrapped, whole
 from coppice.keras_layers.dialect import Dialect
 from coppice.keras_layers.layer import KerasLayer
 from coppice.keras_layers.padding import (
@@ -43,9 +43,17 @@ def _separable_variables(config: Mapping[str, Any], _dialect: Dialect) -> tuple[
     return (*kernels, "bias") if config.get("use_bias", True) else kernels
 
 
+def _window_size(layer: KerasLayer, kernel: Tensor) -> dict[str, Any]:
+    """What a window spans; it can span channels, which a Reshape made a spatial axis, and loses some with them."""
+    now = tuple(kernel.shape[:-2])
+    if now == whole(layer.config, "kernel_size", len(now)):
+        return {}
+    return {"kernel_size": rewrapped(layer.config["kernel_size"], now)}
+
+
 def _convolution_sizes(layer: KerasLayer, shapes: Shapes) -> dict[str, Any]:
     kernel = layer.array("kernel")
-    sizes: dict[str, Any] = {"filters": kernel.shape[-1]}
+    sizes: dict[str, Any] = {"filters": kernel.shape[-1], **_window_size(layer, kernel)}
     if layer.config.get("groups", 1) != 1:
         sizes["groups"] = shapes[0][1 if is_channels_first(layer) else -1] // kernel.shape[-2]
     return sizes
@@ -96,7 +104,10 @@ def convolution(layer: KerasLayer, x: Tensor) -> Tensor:
     "DepthwiseConv1D",
     "DepthwiseConv2D",
     variables=_depthwise_variables,
-    sizes=lambda layer, _shapes: {"depth_multiplier": layer.array("depthwise_kernel").shape[-1]},
+    sizes=lambda layer, _shapes: {
+        "depth_multiplier": layer.array("depthwise_kernel").shape[-1],
+        **_window_size(layer, layer.array("depthwise_kernel")),
+    },
 )
 def depthwise_convolution(layer: KerasLayer, x: Tensor) -> Tensor:
     """One filter (or `depth_multiplier` of them) per channel."""
@@ -111,7 +122,10 @@ def depthwise_convolution(layer: KerasLayer, x: Tensor) -> Tensor:
     "SeparableConvolution1D",
     "SeparableConvolution2D",
     variables=_separable_variables,
-    sizes=lambda layer, _shapes: {"filters": layer.array("pointwise_kernel").shape[-1]},
+    sizes=lambda layer, _shapes: {
+        "filters": layer.array("pointwise_kernel").shape[-1],
+        **_window_size(layer, layer.array("depthwise_kernel")),
+    },
 )
 def separable_convolution(layer: KerasLayer, x: Tensor) -> Tensor:
     """A depthwise convolution, then a 1x1 one; strides and padding belong to the first."""

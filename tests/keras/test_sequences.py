@@ -176,6 +176,20 @@ def test_steps_that_become_channels_are_cut_with_them() -> None:
     assert (configs(again)["h"]["units"], configs(again)["repeat"]["n"]) == (4, 4)
 
 
+def test_a_window_over_a_whole_embedding_narrows_with_it() -> None:
+    """The convolution of sentences of 2014: words as rows of an image, and a window as wide as the embedding."""
+    embedded = layer("Embedding", "words", input_dim=20, output_dim=8)
+    image = layer("Reshape", "image", target_shape=[5, 8, 1])
+    window = layer("Conv2D", "window", filters=4, kernel_size=[3, 8], strides=[1, 1], padding="valid", use_bias=False)
+    last, after = dense("last", 4, 2)
+    model = sequential([input_layer([5], "tokens"), embedded, image, window, last])
+    arrays = {"words": weights("words", embeddings=numbers(20, 8)), "last": after}
+    again, _ = cut(opened(model, {**arrays, "window": weights("window", kernel=numbers(3, 8, 1, 4))}))
+    written = configs(again)
+    assert (written["words"]["output_dim"], written["image"]["target_shape"]) == (4, [5, 4, 1])
+    assert (written["window"]["kernel_size"], written["window"]["filters"]) == ([3, 4], 2)
+
+
 def test_what_is_wrapped_for_every_step_is_cut_like_any_layer() -> None:
     inner, arrays = dense("inner", WIDTH, 8)
     last, after = dense("last", 8, 2)
