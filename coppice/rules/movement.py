@@ -247,6 +247,15 @@ def repeated(call: Call) -> Sequence[Axes]:
 
 
 @moving(_by_itself)
+def permuted(call: Call) -> Sequence[Axes]:
+    """t, transpose, permute: the same axes in another order, those of a single position too."""
+    axes = call.axes("self")
+    lengths = range(1, len(axes) + 1)  # of which no two are the same
+    (example,) = _by_itself(call, np.zeros([1] * len(axes), dtype=np.int64), lengths)
+    return [tuple(axes[length - 1] for length in example.shape)]
+
+
+@moving(_by_itself)
 def pieces(call: Call) -> Sequence[Axes]:
     """split, chunk: equal pieces stay equally wide; the sizes of unequal ones are the code's."""
     axes = call.axes("self")
@@ -319,6 +328,7 @@ RULES: dict[str, Rule] = {
         pieces,
     ),
     **dict.fromkeys(("aten::channel_shuffle", "aten::native_channel_shuffle"), shuffled),
+    **dict.fromkeys(("aten::permute", "aten::t", "aten::transpose"), permuted),
     "aten::as_strided": strided,
     "aten::repeat": repeated,
     "aten::roll": rolled,
@@ -328,13 +338,10 @@ RULES: dict[str, Rule] = {
             "aten::diagonal",
             "aten::flip",
             "aten::im2col",
-            "aten::permute",
             "aten::pixel_shuffle",
             "aten::pixel_unshuffle",
             "aten::select",
             "aten::squeeze",
-            "aten::t",
-            "aten::transpose",
             "aten::unbind",
             "aten::unfold",
             "aten::unsqueeze",
