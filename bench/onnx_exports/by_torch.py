@@ -58,7 +58,7 @@ MODELS: dict[str, tuple[Make, tuple[Tensor, ...], tuple[int, ...]]] = {
     "effb0": (VISION.efficientnet_b0, image(64), (18,)),
     "convnext": (VISION.convnext_tiny, image(64), (17, 0)),
     "vit_b_16": (lambda: VISION.VisionTransformer(32, 8, 4, 8, 192, 768), image(32), (17, 0)),
-    "vit_full": (VISION.vit_b_16, image(224), (17,)),
+    "vit_full": (VISION.vit_b_16, image(224), (17, 0)),
     "swin_t": (VISION.swin_t, image(64), (17, 0)),
     "deeplab": (
         lambda: FirstOutput(SEGMENTATION.deeplabv3_mobilenet_v3_large(weights_backbone=None), "out"),
