@@ -14,7 +14,6 @@ import torch
 from torch import nn
 
 from bench.models.entry import BATCH, Entry, Inputs, floats
-from bench.models.torchvision_operators import prepare
 from coppice.formats.pytorch.torchvision_import import prepare_torchvision
 
 
@@ -40,6 +39,8 @@ _TWO_STAGES = {
     "box_detections_per_img": 10,
 }
 _ONE_STAGE = {"score_thresh": 0.0, "nms_thresh": 1.0, "detections_per_img": 10, "topk_candidates": 20}
+#: What boxes are divided by: with numbers drawn by chance they would all lie outside of the picture.
+_NEAR = (1e6,) * 4
 _RESIZING = {"min_size": 96, "max_size": 96}
 
 #: Name, as a pattern -> family, shapes of one sample, arguments of the builder. The first that fits counts.
@@ -81,10 +82,15 @@ def _build(name: str, family: str, arguments: dict[str, Any]) -> nn.Module:
     from torchvision import models
 
     if family in ("detection", "segmentation"):
-        prepare()
         arguments = {**arguments, "weights_backbone": None}
     model: nn.Module = models.get_model(name, weights=None, **arguments)
-    return Pictures(model) if family == "detection" else model
+    if family != "detection":
+        return model
+    for part in model.modules():
+        coder: Any = getattr(part, "box_coder", None)
+        if hasattr(coder, "weights"):
+            coder.weights = _NEAR
+    return Pictures(model)
 
 
 def _inputs(family: str, shapes: tuple[tuple[int, ...], ...]) -> Callable[[], Inputs]:

@@ -74,7 +74,23 @@ def _transposed(call: Call, x: Labels, into: Labels, out: Labels, groups: int) -
     return np.tile(out, groups)
 
 
+def deformed(call: Call) -> Sequence[Axes]:
+    """torchvision::deform_conv2d: a convolution each of whose taps looks where the offsets say."""
+    x, weight, offset = call.axes("input"), call.axes("weight"), call.axes("offset")
+    steering = [offset, call.axes("mask")] if call["use_mask"] else [offset]
+    for labels in (*x[2:], *weight[2:], *(labels for axes in steering for labels in axes[1:])):
+        call.ledger.fix(labels, "places that a kernel looks at")
+    for axes in steering:
+        call.ledger.tie(x[0], axes[0])
+    if call["offset_groups"] > 1:
+        call.ledger.balance(list(x[1].reshape(call["offset_groups"], -1)))
+    out = _forward(call, x[1], weight[0], weight[1], call["groups"])
+    call.ledger.tie(out, call.axes("bias")[0])
+    return [(x[0], out, *fixed(call.outputs[0].shape[2:]))]
+
+
 RULES: dict[str, Rule] = {
     "aten::convolution": convolution,
     "aten::_convolution": convolution,
+    "torchvision::deform_conv2d": deformed,
 }

@@ -129,7 +129,16 @@ def _picked(call: Call) -> Axes:
     return (*others[:ahead], *fixed(np.broadcast_shapes(*shapes)), *others[ahead:])
 
 
+def chosen(call: Call) -> Sequence[Axes]:
+    """nonzero, masked_select: which positions come out is told by values."""
+    for tensor in call.tensors():
+        for labels in call.labels(tensor):
+            call.ledger.fix(labels, "positions chosen by value")
+    return [fixed(output.shape) for output in call.outputs]
+
+
 RULES: dict[str, Rule] = {
+    **dict.fromkeys(("aten::masked_select", "aten::nonzero"), chosen),
     "aten::embedding": embedding,
     **dict.fromkeys(("aten::_embedding_bag", "aten::_embedding_bag_forward_only"), embedding_bag),
     **dict.fromkeys(("aten::index", "aten::_unsafe_index"), index),

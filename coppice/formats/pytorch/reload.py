@@ -16,10 +16,11 @@ from torch.utils._pytree import tree_leaves
 
 from coppice.errors import ReloadFailed
 from coppice.formats.clean_process import CleanProcessFailed, run_clean
+from coppice.formats.pytorch import torchvision_import
 from coppice.formats.pytorch.named_inputs import names_of
 from coppice.formats.pytorch.state_dict import Fitted
 from coppice.formats.pytorch.user_errors import trimmed
-from coppice.formats.pytorch.user_module import UserClass
+from coppice.formats.pytorch.user_module import UserClass, uses_torchvision
 from coppice.tracing.network import Network
 
 SCRIPT = "pytorch/clean_torch.py"
@@ -48,6 +49,8 @@ def reload_torch(
             "keys": fitted.keys.names,
         }
         job |= {artifact: str(path.absolute()) for artifact, path in written.items()}
+        if uses_torchvision(user.file):
+            job |= {"torchvision": torchvision_import.__file__}
         if "class_def" in written:
             shutil.copyfile(written["class_def"], modules / written["class_def"].name)
             job |= {"class_def": written["class_def"].stem, "name": user.name}

@@ -83,6 +83,11 @@ def build_model(user: UserClass, *, seed: int) -> nn.Module:
     return model
 
 
+def uses_torchvision(file: Path) -> bool:
+    """Whether the user's file says torchvision anywhere, so that it must import."""
+    return re.search(rb"\btorchvision\b", file.read_bytes()) is not None
+
+
 def _load(path: Path, *, file: str) -> ModuleType:
     name = module_name(file)
     taken = sys.modules.get(name)
@@ -93,7 +98,7 @@ def _load(path: Path, *, file: str) -> ModuleType:
             field=FIELD,
         )
     source = path.read_bytes()
-    if re.search(rb"\btorchvision\b", source):
+    if uses_torchvision(path):
         prepare_torchvision()
     module = ModuleType(name)
     module.__file__ = str(path)
