@@ -9,18 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.dialects.files import Dialect, Pruned, Saved, Zoo
-from tests.dialects.frameworks import HERE, Framework
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """One worker has all tests of a dialect: what they share is built once, and few frameworks run at a time."""
-    for item in items:
-        arguments = item.callspec.params if HERE in item.path.parents and hasattr(item, "callspec") else {}
-        if "environment" in arguments:
-            item.add_marker(pytest.mark.xdist_group(f"{arguments['environment']}{arguments['suffix']}"))
-        elif "dialect" in arguments:
-            item.add_marker(pytest.mark.xdist_group(str(arguments["dialect"])))
+from tests.dialects.frameworks import Framework
 
 
 @pytest.fixture(scope="session")

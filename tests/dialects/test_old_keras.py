@@ -11,7 +11,7 @@ from tests.dialects.files import Saved, prune, result
 from tests.dialects.frameworks import Framework
 from tests.dialects.test_round_trip import TOLERANCE
 
-pytestmark = [pytest.mark.dialects, pytest.mark.slow, pytest.mark.xdist_group("tf23.h5")]
+pytestmark = [pytest.mark.dialects, pytest.mark.slow]
 
 OLD = Path(__file__).resolve().parent.parent / "keras" / "old"
 

@@ -64,7 +64,6 @@ def test_a_later_tensorflow_reads_it_as_it_reads_the_original(
                 np.testing.assert_allclose(one[name], other[name], rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.xdist_group("tf212-savedmodel")
 def test_variables_in_several_shards_load_where_the_model_was_written(
     frameworks: Callable[[str], Framework], tmp_path: Path
 ) -> None:
