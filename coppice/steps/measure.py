@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.module_tracker import ModuleTracker
 
 from coppice.records.report import Cost
 from coppice.tracing.leftovers import no_leftovers
@@ -51,9 +52,21 @@ def _cost(module: nn.Module, sample: Inputs, milliseconds: np.ndarray) -> Cost:
 
 def count_macs(module: nn.Module, inputs: Inputs) -> int:
     """Multiply-accumulates of the convolutions, products and attention of one forward pass."""
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+    counter = FlopCounterMode(display=False)
+    counter.mod_tracker = _AllInOne()
+    with torch.no_grad(), counter:
         module(*inputs)
     return int(counter.get_total_flops()) // 2  # it counts a multiplication and an addition as two
+
+
+class _AllInOne(ModuleTracker):
+    """Tells no modules apart: their hooks fail, without gradients, on one that is given a parameter."""
+
+    def __enter__(self) -> ModuleTracker:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """There is nothing to take away."""
 
 
 def _paired_times(models: tuple[nn.Module, nn.Module], sample: Inputs) -> np.ndarray:
