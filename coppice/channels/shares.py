@@ -121,7 +121,7 @@ def _bundle(inside: Ints, sizes: Ints, constraints: Sequence[Sequence[Ints]], ce
         equations=np.stack(equations),
         occupancy=np.stack(occupancy),
         lengths=np.array(lengths),
-        fineness=fineness if whole and fineness >= min(FINE_ENOUGH, int(sizes.min())) else 0,
+        fineness=fineness if whole and fineness >= FINE_ENOUGH else 0,
     )
 
 

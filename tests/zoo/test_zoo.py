@@ -47,6 +47,10 @@ MODELS: dict[str, tuple[str, int]] = {
     "timm/pvt_v2_b0": (STATISTICS, 28),
     "timm/convit_tiny": (STATISTICS, 27),
     "timm/swiftformer_xs": (EXACT, 29),
+    "torchvision/fasterrcnn_mobilenet_v3_large_320_fpn": (EXACT, 27),
+    "torchvision/raft_small": (EXACT, 27),
+    "torchvision/shufflenet_v2_x1_0": (EXACT, 75),  # every half of a half of its third stage must stay equally wide
+    "torchvision/swin3d_t": (STATISTICS, 28),
 }
 
 
