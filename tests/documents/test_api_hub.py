@@ -8,7 +8,7 @@ from tests.documents.printed import API_HUB_PYTORCH, API_HUB_TENSORFLOW, PRINTED
 from tests.documents.pruned_h5 import check_documents_model
 from tests.documents.reader import Reader
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("documents")]
+pytestmark = pytest.mark.slow
 
 #: The lines of the document, and what tells us the outcome.
 LOAD_PAIR = """

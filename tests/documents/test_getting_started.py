@@ -11,7 +11,7 @@ from tests.documents.printed import GETTING_STARTED_PYTORCH, GETTING_STARTED_TEN
 from tests.documents.pruned_h5 import check_documents_model
 from tests.documents.reader import Reader
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("documents")]
+pytestmark = pytest.mark.slow
 
 #: Conv 19 and 38, since the nearest whole number of channels goes; fc1 keeps its 128 and loses inputs.
 PYTORCH_PARAMETERS = (19 * 9 + 19) + (38 * 19 * 9 + 38) + (38 * 144 * 128 + 128) + (128 * 10 + 10)

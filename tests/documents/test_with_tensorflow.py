@@ -14,7 +14,7 @@ from tests.documents.printed import API_HUB_TENSORFLOW
 from tests.documents.pruned_h5 import PARAMETERS
 from tests.documents.reader import Reader
 
-pytestmark = [pytest.mark.dialects, pytest.mark.xdist_group("documents")]
+pytestmark = pytest.mark.dialects
 
 ROOT = Path(__file__).parents[2]
 

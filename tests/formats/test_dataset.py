@@ -71,7 +71,6 @@ def document_loader(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, np
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("mnist")
 def test_the_documents_loader_gives_its_normalised_images(
     document_loader: tuple[bytes, np.ndarray], tmp_path: Path
 ) -> None:
@@ -85,7 +84,6 @@ def test_the_documents_loader_gives_its_normalised_images(
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("mnist")
 def test_the_documents_loader_makes_input_size_unnecessary(
     document_loader: tuple[bytes, np.ndarray], tmp_path: Path
 ) -> None:

@@ -142,7 +142,7 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Outcome]:
 
 def slow_group(test: Callable[..., None]) -> Callable[..., None]:
     """The results take seconds to make, so one process makes them for all."""
-    return pytest.mark.slow(pytest.mark.xdist_group("torch results")(test))  # type: ignore[no-any-return]
+    return pytest.mark.slow(test)  # type: ignore[no-any-return]
 
 
 each_model = pytest.mark.parametrize("name", MODELS)

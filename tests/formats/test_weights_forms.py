@@ -287,7 +287,6 @@ def clean(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("weights forms")
 @pytest.mark.parametrize("name", FORMS)
 def test_the_users_own_lines_load_the_pruned_weights(name: str, clean: dict[str, Any]) -> None:
     assert clean[name]["difference"] < FORMS[name].tolerance

@@ -14,7 +14,7 @@ import torch
 from tests.hostile.case import QUERY, SETTINGS, Case, End, running, saved, weights
 from tests.serving import DONE, Service
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("hostile")]
+pytestmark = pytest.mark.slow
 
 #: Accepts at once, so that whoever gets through is seen afterwards.
 LISTENER = socket.create_server(("127.0.0.1", 0))

@@ -6,7 +6,7 @@ import pytest
 
 from tests.hostile.case import Case, End, running
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("hostile")]
+pytestmark = pytest.mark.slow
 
 FORGED_LINES = """
 import os

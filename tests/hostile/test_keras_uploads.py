@@ -19,7 +19,7 @@ from tests.hostile.case import Case, End
 from tests.keras_h5 import Layer, convolution, dense, sequential
 from tests.serving import Files
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("hostile")]
+pytestmark = pytest.mark.slow
 
 QUERY = {"percent": "0.5"}
 KERNEL = "model_weights/dense/dense/kernel:0"

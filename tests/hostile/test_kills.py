@@ -17,7 +17,7 @@ from coppice.settings import Settings
 from tests.hostile.case import QUERY, pytorch
 from tests.serving import DONE, POLL_SECONDS, Service, kill, serving
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("hostile")]
+pytestmark = pytest.mark.slow
 
 JOBS = 8
 #: Longer than a worker's start and shorter than eight jobs: the kills meet starts, runs and ends.

@@ -15,7 +15,7 @@ from tests.hostile.case import Case, End
 from tests.onnx.builders import between, graph, weights
 from tests.serving import Files
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("hostile")]
+pytestmark = pytest.mark.slow
 
 node = helper.make_node
 

@@ -7,7 +7,7 @@ import pytest
 from tests.hostile.case import Case, End, asked, pytorch
 from tests.serving import Service
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("hostile")]
+pytestmark = pytest.mark.slow
 
 
 def percent(value: str, code: str, *says: str) -> Case:

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from tests.hostile.case import Case, End, asked, pytorch, saved, source, weights
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("hostile")]
+pytestmark = pytest.mark.slow
 
 #: Where a bomb that went off on the host would leave its mark.
 MARK = Path(f"/tmp/coppice-bomb-{os.getpid()}")

@@ -13,7 +13,7 @@ import pytest
 from tests.hostile.case import QUERY, SETTINGS, pytorch
 from tests.serving import DONE, POLL_SECONDS, Service, processes
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("hostile")]
+pytestmark = pytest.mark.slow
 
 
 def eventually(holds: Callable[[], bool]) -> bool:

@@ -6,12 +6,13 @@ An export that fails is no failure of the job: the reason is for the report.
 from __future__ import annotations
 
 import inspect
+import io
 import signal
 import tempfile
 import threading
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -69,7 +70,8 @@ def _export(pruned: nn.Module, network: Network, path: Path) -> None:
     by_name = names_of(pruned)
     names = [f"input_{number}" for number in range(1, len(network.inputs) - len(by_name) + 1)] + list(by_name)
     names = ["input"] if names == ["input_1"] else names
-    with warnings.catch_warnings(), _time_limit(EXPORT_SECONDS):
+    # Where it fails, it prints the whole graph.
+    with warnings.catch_warnings(), _time_limit(EXPORT_SECONDS), redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
         # The tracing exporter: ten times faster than the one by torch.export, which is also slow to import.
         torch.onnx.export(
