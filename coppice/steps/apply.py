@@ -106,6 +106,9 @@ _ATOMS = frozenset({bool, int, float, str, type(None)})
 def _deep(value: Any, memo: dict[int, Any]) -> Any:
     if type(value) in (dict, OrderedDict, set) and not value:
         return memo.setdefault(id(value), type(value)())
+    if isinstance(value, dict) and vars(type(value)).get("__getattr__") is dict.__getitem__:
+        # Options whose names are attributes, as many write them: they claim to have those, too, by which Python copies.
+        return memo.setdefault(id(value), type(value)(copy.deepcopy(dict(value), memo)))
     return copy.deepcopy(value, memo)
 
 
