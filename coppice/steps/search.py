@@ -156,7 +156,7 @@ def _check(network: Network, traced: Traced, plan: Plan, chosen: Sequence[int]) 
             f"{len(chosen) - len(mixing)} of {len(chosen)} groups leave the outputs equal to the masked original's; for"
             " the others that can't hold, and the models were compared with what follows their widths held equal"
         )
-        verification = verification.model_copy(update={"notes": (covered, *reasons)})
+        verification = verification.model_copy(update={"notes": (*verification.notes, covered, *reasons)})
     return Cut(module=pruned, plan=plan, groups=tuple(chosen), verification=verification)
 
 
