@@ -45,7 +45,7 @@ def page(rows: Sequence[Row], names: Collection[str]) -> str:
         ("Coppice on all that was run", {OURS: by_engine[OURS]}),
     ):
         if any(chosen.values()):
-            parts += [f"## {title}\n", _sums(chosen)]
+            parts += [f"## {title}\n", *([_ended(chosen)] if THEIRS in chosen else []), _sums(chosen)]
     parts += ["## Every model\n", _models(by_engine)]
     return "\n".join(parts)
 
@@ -59,6 +59,19 @@ def _not_run(names: Collection[str], by_ours: Collection[str], by_both: Collecti
         return ", ".join(f"{count} of {source}" for source, count in counts.items() if count) or "none"
 
     return f"Not run yet, of {len(names)}: with Coppice {missing(by_ours)}; with both {missing(by_both)}.\n"
+
+
+def _ended(by_engine: Mapping[str, Sequence[Row]]) -> str:
+    """The seconds where neither engine ran into a limit, which the sums below count as its seconds."""
+    beyond = {row["name"] for rows in by_engine.values() for row in rows if row["outcome"] == "limit"}
+    took = {
+        engine: sum(row.get("seconds", 0) for row in rows if row["name"] not in beyond)
+        for engine, rows in by_engine.items()
+    }
+    return (
+        f"Without the {len(beyond)} models on which one of them ran into a limit, Coppice took {took[OURS]:.0f} CPU "
+        f"seconds, Torch-Pruning {took[THEIRS]:.0f}, its crashes included.\n"
+    )
 
 
 def _sums(by_engine: Mapping[str, Sequence[Row]]) -> str:
