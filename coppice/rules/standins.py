@@ -56,7 +56,7 @@ def _found(op: torch._ops.OpOverload) -> StandIn | None:
 def _numbers(op: torch._ops.OpOverload, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, float]:
     """The fractions and counts that a call computes with; not sizes, axes or flags."""
     if op._schema.name == "aten::lift_fresh":
-        return {"self": args[0].item()} if args[0].numel() == 1 and args[0].is_floating_point() else {}
+        return {"self": args[0].item()} if args[0].dim() == 0 else {}  # torch.tensor of a number
     bound: dict[str, float] = {}
     for place, name in _numeric(op):
         given = args[place] if place < len(args) else kwargs.get(name)

@@ -36,7 +36,7 @@ TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-5}
 #: weight once does to its own outputs is allowed, too.
 ROUNDINGS = 32
 
-#: From here on the user's own weights need not be asked, too.
+#: From here on no rounding excuses a difference, though it may turn a choice.
 WRONG = 1e-2
 
 #: Tensors whose root mean square is below this are shaken as if it were 1: a layer scale of 1e-6 would hide what it
@@ -77,8 +77,8 @@ def verify(network: Network, pruned: nn.Module, plan: Plan, *, exact: bool) -> V
         dtype = torch.float32  # the code mixes in tensors of a fixed float32, or numbers that are none in float64
         worst = compare(network, pruned, plan, dtype, manner)
     allowed = TOLERANCE[dtype]
-    if allowed < worst < math.inf:
-        allowed = max(allowed, ROUNDINGS * _rounding(network, plan, dtype))
+    if allowed < worst < WRONG:
+        allowed = max(allowed, min(WRONG, ROUNDINGS * _rounding(network, plan, dtype)))
     others = [Manner(to=nothing), Manner(decided=True)] if worst > allowed else []
     if worst <= allowed and not manner.compared:
         others = [Manner(decided=True)]  # a detector that finds nothing

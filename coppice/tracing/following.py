@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager, nullcontext
 from types import CodeType
 from typing import Any, TypeVar
@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from coppice.channels import Axes, Labels, Ledger
 from coppice.tracing.call import fixed
@@ -38,6 +39,9 @@ _ARITHMETIC = frozenset(
     for name in ("add", "sub", "mul", "div", "true_divide", "pow", "multiply", "divide", "subtract", "floor_divide")
     for suffix in ("", "_")
 ) | {"rsub", "__rsub__", "__rpow__", "__rdiv__", "__rtruediv__", "__pow__"}
+#: What makes a tensor of a number, and what reads it back as one.
+_MADE = frozenset({"tensor", "as_tensor", "scalar_tensor"})
+_READ = frozenset({"item", "tolist", "__int__", "__index__", "__get__", "dim"})
 
 
 class Following(TorchFunctionMode):
@@ -56,6 +60,7 @@ class Following(TorchFunctionMode):
         self._scales: dict[Expression, str] = {}
         self._fractions: Counter[Expression] = Counter()  # how many of them are still fractions
         #: Value, and the function that made it ordinary by `int()` -> what it was computed from.
+        self._made: MutableMapping[torch.Tensor, Expression] = WeakTensorKeyDictionary()
         self._lost: dict[tuple[int, CodeType | None], Expression] = {}
         self._holders: dict[tuple[int, str], tuple[int, Holder]] = {}
         self._places: list[tuple[int, Inside, int]] = []
@@ -178,6 +183,9 @@ class Following(TorchFunctionMode):
             return self._lengths(result, *args, **kwargs) if name == "size" or func == _SHAPE else result
         if name in ("numel", "nelement"):
             return math.prod(self._lengths(args[0].size(), args[0]))
+        if self._made and name not in _READ:
+            for made in (one for one in args if isinstance(one, torch.Tensor) and one in self._made):
+                self.scale(self._made[made])
         if name == "__len__":
             self.lost(self._length(self._axes(args[0])[0]))
         if (sizes_of := SIZES.get(name)) is not None:
@@ -188,6 +196,8 @@ class Following(TorchFunctionMode):
             for number in (*args, *kwargs.values()):
                 if isinstance(number, Tracked):
                     self.scale(number.expression)
+        elif name in _MADE and args and isinstance(args[0], Tracked):
+            self._made[result] = args[0].expression
         elif name == "scaled_dot_product_attention" and kwargs.get("scale") is None:
             self.scale(self._length(self._axes(args[0] if args else kwargs["query"])[-1]))
         return result

@@ -8,8 +8,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from coppice.errors import VerificationFailed
+from coppice.records.report import Check
 from coppice.rules.standins import STAND_INS
 from coppice.steps.twins import differing, watched
+from tests.engine.models import cut, network
 
 
 def test_only_calls_that_depend_on_the_width_differ() -> None:
@@ -58,3 +60,23 @@ def test_another_path_through_the_code_is_no_twin() -> None:
 @pytest.mark.parametrize("row", STAND_INS)
 def test_every_stand_in_names_an_operator_that_torch_has(row: str) -> None:
     assert hasattr(torch.ops.aten, row.removeprefix("aten::").partition(".")[0])
+
+
+class Correlated(nn.Module):
+    """All pairs of places compared, as optical flow does it: the scale is a tensor made of the number of channels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features, self.read = nn.Conv2d(3, 16, 3, padding=1), nn.Conv2d(64, 4, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        samples, channels, height, width = (features := self.features(x)).shape
+        flat = features.view(samples, channels, height * width)
+        pairs = flat.transpose(1, 2) @ flat / torch.sqrt(torch.tensor(channels))
+        return self.read(pairs.view(samples, height * width, height, width))  # type: ignore[no-any-return]
+
+
+def test_a_tensor_made_of_a_width_is_that_of_the_original_in_both() -> None:
+    found, refused = cut(network(Correlated(), (3, 8, 8)), 0.5)
+    assert (refused, found.verification.check) == ({}, Check.STATISTICS)
+    assert found.module.get_parameter("features.weight").shape[0] == 8
