@@ -38,16 +38,18 @@ class Decisions(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch le
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        # Before the call, which may be in place.
-        by = tuple(one.clone() for one in _tensors((args, kwargs)) if one.is_floating_point())
+        by = tuple(one for one in _tensors((args, kwargs)) if one.is_floating_point())
+        if func._schema.is_mutable:
+            by = _copies(by)  # as they were before the call
         result = func(*args, **(kwargs or {}))
         taken = tuple(one for one in _tensors(result) if _is_whole(one))
         return self.decided(func, by, taken, result) if by and taken else result
 
     def decided(self, func: Any, by: tuple[Tensor, ...], taken: tuple[Tensor, ...], result: Any) -> Any:
         """The result to go on with."""
-        noted = tuple(one.clone() for one in taken)
-        self.taken.append(_Decision(operator=func._schema.name, by=by, taken=noted))
+        # Copies: later calls may be in place.
+        noted = _Decision(operator=func._schema.name, by=_copies(by), taken=_copies(taken))
+        self.taken.append(noted)
         return result
 
 
@@ -95,6 +97,10 @@ def _apart(want: Tensor, got: Tensor) -> float:
 
 def _tensors(value: Any) -> list[Tensor]:
     return [leaf for leaf in tree_leaves(value) if isinstance(leaf, Tensor)]
+
+
+def _copies(tensors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return tuple(one.clone() for one in tensors)
 
 
 def _is_whole(leaf: Any) -> bool:

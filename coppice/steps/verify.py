@@ -79,25 +79,26 @@ def verify(network: Network, pruned: nn.Module, plan: Plan, *, exact: bool) -> V
     allowed = TOLERANCE[dtype]
     if allowed < worst < WRONG:
         allowed = max(allowed, min(WRONG, ROUNDINGS * _rounding(network, plan, dtype)))
-    others = [Manner(to=nothing), Manner(decided=True)] if worst > allowed else []
-    if worst <= allowed and not manner.compared:
-        others = [Manner(decided=True)]  # a detector that finds nothing
+    others: list[Manner] = []
+    if worst > allowed:
+        others = [Manner(to=nothing), Manner(decided=True)]
+    elif not manner.compared:  # a detector that finds nothing
+        others = [Manner(decided=True)]
     for manner in others:
         with suppress(OutputsNotNumbers, ForwardFailed):  # a norm of nothing
             worst = compare(network, pruned, plan, dtype, manner)
         if worst <= allowed:
             break
-    else:
-        if worst > allowed:
-            raise VerificationFailed(
-                f"The pruned model differs from the masked original by {worst:.1e} relative; {allowed:.0e} is allowed."
-            )
+    if worst > allowed:
+        raise VerificationFailed(
+            f"The pruned model differs from the masked original by {worst:.1e} relative; {allowed:.0e} is allowed."
+        )
     return Verification(
         check=Check.EXACT if exact else Check.STATISTICS,
         dtype=str(dtype).removeprefix("torch."),
         max_relative_difference=worst,
         tolerance=allowed,
-        notes=(DECIDED,) if manner.decided else (),
+        notes=(DECIDED,) if manner.decided and manner.compared else (),
     )
 
 
@@ -111,19 +112,16 @@ class Manner:
 
     def apart(self, original: Callable[[], Any], pruned: Callable[[], Any]) -> float | None:
         """The difference of what two runs give; None where the first gives None."""
-        if not self.decided:
-            expected = original()
-            if expected is None:
-                return None
-            self.compared += _count(expected)
-            return difference(expected, pruned())
-        with Decisions() as noted:
+        with Decisions() if self.decided else nullcontext() as noted:
             expected = original()
         if expected is None:
             return None
+        self.compared += _count(expected)
+        if noted is None:
+            return difference(expected, pruned())
         with Held(noted) as held:
             found = pruned()
-        self.compared += _count(expected) + held.compared
+        self.compared += held.compared
         worst: float = max(difference(expected, found), held.worst)
         return worst
 
@@ -157,11 +155,21 @@ def _own_difference(
 
 def _shaken_difference(network: Network, plan: Plan, dtype: torch.dtype, manner: Manner) -> float | None:
     """On weights moved by noise; None when noise broke the model, which says nothing about the cut."""
-    inputs, dense = _as(network.inputs, dtype), cast(network.module, dtype)
-    _shake(dense, network.module)
+    inputs = _as(network.inputs, dtype)
+    dense, cut = _pair(network, plan, dtype, manner, shaken=True)
+    return manner.apart(lambda: _finite(dense, inputs), lambda: forward(cut, inputs))
+
+
+def _pair(
+    network: Network, plan: Plan, dtype: torch.dtype, manner: Manner, *, shaken: bool
+) -> tuple[nn.Module, nn.Module]:
+    """The masked original and the model cut from the same weights."""
+    dense = cast(network.module, dtype)
+    if shaken:
+        _shake(dense, network.module)
     cut = apply(dense, plan)
     mask(dense, plan, manner.to)
-    return manner.apart(lambda: _finite(dense, inputs), lambda: forward(cut, inputs))
+    return dense, cut
 
 
 def _equal_but_for_statistics(
@@ -174,10 +182,8 @@ def _equal_but_for_statistics(
         found = forward(pruned, network.inputs)
     shapes(expected, found)
     held = differing(of_original, of_pruned)
-    inputs, dense = _as(network.inputs, dtype), cast(network.module, dtype)
-    _shake(dense, network.module)
-    cut = apply(dense, plan)
-    mask(dense, plan, manner.to)
+    inputs = _as(network.inputs, dtype)
+    dense, cut = _pair(network, plan, dtype, manner, shaken=True)
 
     def run(module: nn.Module) -> Any:
         with watched(held):
@@ -189,10 +195,8 @@ def _equal_but_for_statistics(
         return outputs if of_masked.alike(of_original) else None
 
     worst = manner.apart(shaken, lambda: run(cut))
-    if worst is None:
-        dense = cast(network.module, dtype)  # noise broke it, or led it elsewhere: the weights as they are
-        cut = apply(dense, plan)
-        mask(dense, plan, manner.to)
+    if worst is None:  # noise broke it, or led it elsewhere: the weights as they are
+        dense, cut = _pair(network, plan, dtype, manner, shaken=False)
         worst = manner.apart(lambda: run(dense), lambda: run(cut))
     return math.inf if worst is None else worst
 

@@ -59,8 +59,9 @@ class Following(TorchFunctionMode):
         self._apart: dict[tuple[Expression, Expression], Apart] = {}
         self._scales: dict[Expression, str] = {}
         self._fractions: Counter[Expression] = Counter()  # how many of them are still fractions
-        #: Value, and the function that made it ordinary by `int()` -> what it was computed from.
+        #: Tensor -> the number that it was made of.
         self._made: MutableMapping[torch.Tensor, Expression] = WeakTensorKeyDictionary()
+        #: Value, and the function that made it ordinary by `int()` -> what it was computed from.
         self._lost: dict[tuple[int, CodeType | None], Expression] = {}
         self._holders: dict[tuple[int, str], tuple[int, Holder]] = {}
         self._places: list[tuple[int, Inside, int]] = []
