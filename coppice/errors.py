@@ -96,6 +96,12 @@ class UnknownCriterion(BadRequest):
     code = "unknown_criterion"
 
 
+class SamplesMissing(BadRequest):
+    """What was asked for needs samples of the user's data, or labels with them, and there are none."""
+
+    code = "samples_missing"
+
+
 class InputSizeInvalid(BadRequest):
     """`input_size` is missing, malformed, too large, or not what the model takes."""
 
@@ -217,6 +223,12 @@ class UnsupportedLayer(Refused):
     """A layer that is neither known nor safely passed over."""
 
     code = "unsupported_layer"
+
+
+class TargetUnreachable(Refused):
+    """No cut of this model does what was asked; the message says what can be reached."""
+
+    code = "target_unreachable"
 
 
 class NothingToPrune(Refused):

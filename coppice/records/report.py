@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from pydantic import Field
 
-from coppice.records.request import Record, Request, Task
+from coppice.records.request import Part, Record, Request, Task
 
 
 class Progress(Record):
@@ -72,8 +72,60 @@ class Cost(Record):
     parameters: int
     bytes: int = Field(description="parameters and buffers as stored, in bytes")
     macs: int = Field(description="multiply-accumulates of one sample")
+    activation_bytes: int | None = Field(
+        default=None, description="largest sum of the tensors alive at once in the forward pass of one sample, bytes"
+    )
+    file_bytes: int | None = Field(default=None, description="of the model's file: as it was sent, as it is given back")
     latency_ms: float | None = Field(default=None, description="median of one sample, milliseconds, paired runs")
     latency_spread_ms: float | None = Field(default=None, description="interquartile range, milliseconds")
+
+
+class Fidelity(Record):
+    """How good a model is on the samples that nothing was fitted to, and how near its outputs are to the original's."""
+
+    accuracy: float | None = Field(default=None, description="share of the samples classified as their labels say")
+    agreement: float | None = Field(default=None, description="share classified as the original does")
+    distance: float = Field(description="of the outputs from the original's: see `Quality.distance`")
+
+
+class Candidate(Record):
+    """One way to give the cut model back that was tried."""
+
+    method: str = Field(description="cut, batch_norm, least_squares or residual")
+    fidelity: Fidelity
+    chosen: bool = False
+
+
+class Quality(Record):
+    """What the samples say of the cut, before and after the repair."""
+
+    samples: int = Field(description="that were used")
+    held_out: int = Field(description="of these, the ones that nothing was fitted to; all figures are of them")
+    distance: str = Field(
+        description="what `distance` is: kl (mean Kullback-Leibler divergence, nats) or "
+        "mse (mean squared difference over the variance of the original's outputs)"
+    )
+    before: Fidelity
+    cut: Fidelity
+    restored: Fidelity = Field(description="of the model that is given back")
+    candidates: tuple[Candidate, ...] = ()
+    repaired: tuple[str, ...] = Field(default=(), description="tensors whose weights were fitted")
+    left: dict[str, str] = Field(default_factory=dict, description="tensor -> why its weights were not")
+
+
+class InputFile(Record):
+    """A file of the request, so that the job can be repeated on the very same."""
+
+    name: str
+    bytes: int
+    sha256: str
+
+
+class Machine(Record):
+    """Where latency was measured."""
+
+    processor: str
+    threads: int
 
 
 class Artifact(Record):
@@ -103,6 +155,10 @@ class Report(Account):
     verification: Verification
     before: Cost
     after: Cost
+    criterion: str = Field(default="l1", description="what decided which channels go")
+    quality: Quality | None = Field(default=None, description="None where no samples were sent")
+    machine: Machine | None = None
+    inputs: dict[Part, InputFile] = Field(default_factory=dict)
 
 
 class Inspection(Account):

@@ -27,11 +27,29 @@ class Heads(StrEnum):
     WHOLE = "whole"
 
 
+class Spread(StrEnum):
+    """How the cut is spread over the groups."""
+
+    UNIFORM = "uniform"  # every group loses the same share
+    GLOBAL = "global"  # as many channels in all, taken where the model misses them least
+
+
+class Target(StrEnum):
+    """What `percent` is a share of."""
+
+    CHANNELS = "channels"
+    PARAMS = "params"
+    MACS = "macs"
+    BYTES = "bytes"
+    LATENCY = "latency"
+
+
 class Task(StrEnum):
     """What is to be done with the model."""
 
     PRUNE = "prune"
     INSPECT = "inspect"
+    SWEEP = "sweep"
 
 
 class Part(StrEnum):
@@ -59,9 +77,27 @@ class Request(Record):
 
     framework: Framework
     task: Task = Task.PRUNE
-    percent: float = Field(ge=0, lt=1, description="fraction of the channels of every prunable group to remove")
+    percent: float = Field(ge=0, lt=1, description="fraction of `target` to remove; with `max_drop`, at most")
+    percents: tuple[float, ...] = Field(default=(), description="the fractions of a sweep, ascending")
     omit: tuple[str, ...] = Field(default=(), description="layers that keep their own output channels")
-    criterion: str = "l1"
+    criterion: str = Field(default="auto", description="`auto`: obs where there are samples, l1 where there are none")
+    spread: Spread = Spread.UNIFORM
+    target: Target = Target.CHANNELS
+    max_drop: float | None = Field(
+        default=None,
+        gt=0,
+        le=1,
+        description="largest loss of accuracy, or of agreement with the original where there are no labels, as a "
+        "fraction: the smallest model within it is looked for",
+    )
+    round_to: int = Field(default=1, ge=1, le=1024, description="widths that are cut become multiples of it")
+    ratios: dict[str, float] = Field(
+        default_factory=dict, description="layer, prefix or glob -> fraction of its channels, in place of `percent`"
+    )
+    keep: dict[str, tuple[int, ...]] = Field(
+        default_factory=dict, description="layer -> numbers of output channels that stay whatever their score"
+    )
+    restore: bool = Field(default=True, description="repair the kept weights where there are samples")
     seed: int = 0
     heads: Heads = Field(default=Heads.WIDTH, description="whether attention loses width of heads, or whole heads")
     input_size: Annotated[tuple[Input, ...] | None, BeforeValidator(_inputs)] = Field(

@@ -17,6 +17,6 @@ Scores = tuple[NDArray[np.float64], ...]
 
 def score(channels: Channels, tensors: Mapping[str, torch.Tensor], name: str, seed: int) -> Scores:
     """Scores by the criterion `name`; raises UnknownCriterion. The same seed gives the same scores."""
-    rate = criterion(name)
+    rate = criterion("l1" if name == "auto" else name)
     generator = np.random.default_rng(seed)
     return tuple(rate(group, tensors, generator) for group in channels.groups)

@@ -9,6 +9,8 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import nn
 
+from coppice.tracing.samples import Samples
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layer:
@@ -90,6 +92,8 @@ class Network:
     notes: tuple[str, ...] = ()
     #: One sample, where it is not the first row of every input: a graph may be made for one batch size, or take states.
     single: tuple[torch.Tensor, ...] | None = None
+    #: What the user sent of his data, if anything: at least `samples.FEWEST`, all finite.
+    samples: Samples | None = None
 
     @property
     def sample(self) -> tuple[torch.Tensor, ...]:
