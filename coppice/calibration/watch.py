@@ -1,0 +1,49 @@
+"""A pass over a model in which every product with a stored weight is seen on its way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from coppice.calibration.products import Owners, Product, product_of
+
+
+class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves its modes untyped
+    """Hands every product to `met`, and every other call to `passed`; both give the result to go on with."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.owners = Owners(module)
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        product = product_of(func, args, kwargs or {}, self.owners)
+        if product is None:
+            return self.passed(func, args, kwargs or {})
+        return self.met(product, func, args, kwargs or {})
+
+    def met(self, product: Product, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        """A product; as it is, unless a subclass does more."""
+        del product
+        return func(*args, **kwargs)
+
+    def passed(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        """Any other call; as it is, unless a subclass does more."""
+        return func(*args, **kwargs)
+
+
+@contextmanager
+def decomposed() -> Iterator[None]:
+    """While active, attention comes as the products that it is made of, not as one call."""
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
