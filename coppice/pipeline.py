@@ -36,13 +36,24 @@ from coppice.records.request import Heads, Part, Request, Task
 from coppice.steps import account, inspection
 from coppice.steps.make_plan import keeps_output
 from coppice.steps.measure import count_macs, measure
-from coppice.steps.score import score
+from coppice.steps.score import Scores, score
 from coppice.steps.search import largest_cut
 from coppice.steps.summary import summary
 from coppice.tracing import Network, Traced, stored, trace
 from coppice.version import __version__
 
 Tell = Callable[[Progress], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """What every cut of one model has in common: its channels, and how much each is worth."""
+
+    network: Network
+    traced: Traced
+    names: account.Names
+    scores: Scores
+    omitted: Mapping[int, str]  # group -> why the request keeps it whole
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,14 +75,19 @@ def run(request: Request, files: Mapping[Part, Path], out: Path, progress: Tell)
     """
     progress(Progress(step="read", fraction=0.0))
     source = open_upload(request, files)
-    pruned = prune(source.network, request, progress)
+    report = deliver(source, prune(source.network, request, progress), request, out, progress)
+    return _with_bundle(report, out)
+
+
+def deliver(source: Source, pruned: Pruned, request: Request, out: Path, progress: Tell) -> Report:
+    """Measure a cut, write its artifacts into the folder `out`, and load them back."""
     progress(Progress(step="measure", fraction=0.6))
     report = report_on(source.network, pruned, request)
     progress(Progress(step="write", fraction=0.7))
     artifacts = (*source.write(pruned.module, pruned.plan, report, out), _plan(pruned.plan, out))
     progress(Progress(step="reload", fraction=0.85))
     source.reload(pruned.module, artifacts, out)
-    return _with_bundle(_completed(report, source), artifacts, out)
+    return _completed(report, source).model_copy(update={"artifacts": artifacts})
 
 
 def _completed(report: Report, source: Source) -> Report:
@@ -139,26 +155,35 @@ def prune(network: Network, request: Request, progress: Tell) -> Pruned:
 
     Raises NothingToPrune when channels were asked to go and none may, with the reasons.
     """
+    return cut(prepare(network, request, progress), request, progress)
+
+
+def prepare(network: Network, request: Request, progress: Tell) -> Prepared:
+    """Trace and score: all that does not depend on how much is cut."""
     progress(Progress(step="trace", fraction=0.1))
     traced, names = _traced(network, request), account.Names(network)
-    channels = traced.channels
-    reasons = _omitted(channels.groups, names, request.omit)
+    omitted = _omitted(traced.channels.groups, names, request.omit)
     progress(Progress(step="score", fraction=0.25))
-    scores = score(channels, stored(network.module), request.criterion, request.seed)
+    scores = score(traced.channels, stored(network.module), request.criterion, request.seed)
+    return Prepared(network=network, traced=traced, names=names, scores=scores, omitted=omitted)
+
+
+def cut(prepared: Prepared, request: Request, progress: Tell) -> Pruned:
+    """Plan, apply and verify one cut of a model that was traced and scored; raises as `prune` does."""
     progress(Progress(step="verify", fraction=0.3))
-    candidates = [number for number in range(len(channels.groups)) if number not in reasons]
-    cut, refused = largest_cut(network, traced, scores, request.percent, candidates)
-    reasons |= refused
-    groups = account.groups(channels, names, request.percent, cut.groups, reasons)
-    frozen = account.frozen(channels, names)
+    network, traced, names = prepared.network, prepared.traced, prepared.names
+    candidates = [number for number in range(len(traced.channels.groups)) if number not in prepared.omitted]
+    found, refused = largest_cut(network, traced, prepared.scores, request.percent, candidates)
+    groups = account.groups(traced.channels, names, request.percent, found.groups, {**prepared.omitted, **refused})
+    frozen = account.frozen(traced.channels, names)
     if request.percent and not any(group.removed for group in groups):
         raise NothingToPrune(_why_nothing(request.percent, groups, frozen))
     return Pruned(
-        module=cut.module,
-        plan=cut.plan,
+        module=found.module,
+        plan=found.plan,
         groups=groups,
         frozen=frozen,
-        verification=cut.verification,
+        verification=found.verification,
         notes=network.notes,
     )
 
@@ -199,13 +224,19 @@ def _plan(plan: Plan, out: Path) -> Artifact:
     return artifact
 
 
-def _with_bundle(report: Report, artifacts: tuple[Artifact, ...], out: Path) -> Report:
-    account_file = Artifact(name="report", file="report.json", media_type="application/json")
+def with_report(report: Report, out: Path, *more: Artifact) -> Report:
+    """The report as the last of its artifacts but `more`, which it names before they are made."""
+    file = Artifact(name="report", file="report.json", media_type="application/json")
+    complete = report.model_copy(update={"artifacts": (*report.artifacts, file, *more)})
+    (out / file.file).write_text(complete.model_dump_json(indent=2))
+    return complete
+
+
+def _with_bundle(report: Report, out: Path) -> Report:
     bundle = Artifact(name="bundle", file="bundle.zip", media_type="application/zip")
-    complete = report.model_copy(update={"artifacts": (*artifacts, account_file, bundle)})
-    (out / account_file.file).write_text(complete.model_dump_json(indent=2))
+    complete = with_report(report, out, bundle)
     with zipfile.ZipFile(out / bundle.file, "w") as archive:  # stored: weights do not compress
-        for artifact in (*artifacts, account_file):
+        for artifact in complete.artifacts[:-1]:
             archive.write(out / artifact.file, artifact.file)
     return complete
 
