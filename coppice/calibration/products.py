@@ -82,6 +82,15 @@ class Owners:
                 return name, tensor
         return None
 
+    def seen_as(self, view: Tensor, values: Tensor) -> Tensor:
+        """Numbers of the stored tensor's elements, in its shape, as a view of it shows the elements."""
+        found = self.stored(view)
+        if found is None:
+            raise ValueError("not a view of a stored tensor")
+        tensor = found[1]
+        laid = torch.empty_strided(tensor.shape, tensor.stride(), dtype=values.dtype).copy_(values)
+        return laid.as_strided(view.shape, view.stride(), view.storage_offset() - tensor.storage_offset())
+
 
 def product_of(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], owners: Owners) -> Product | None:
     """The call in normal form; None where it multiplies no activations by one stored tensor."""

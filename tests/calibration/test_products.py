@@ -14,7 +14,7 @@ from coppice.calibration.products import Product
 from coppice.calibration.watch import Watch, decomposed
 
 
-class Recomputed(Watch):
+class Recomputed(Watch):  # type: ignore[no-untyped-call]  # torch leaves its modes untyped
     """Computes every product a second time, from its normal form."""
 
     def __init__(self, module: nn.Module) -> None:
