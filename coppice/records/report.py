@@ -80,12 +80,25 @@ class Cost(Record):
     latency_spread_ms: float | None = Field(default=None, description="interquartile range, milliseconds")
 
 
+class Distance(StrEnum):
+    """How far outputs are from the original's."""
+
+    KL = "kl"  # mean Kullback-Leibler divergence from the original's probabilities, nats
+    MSE = "mse"  # mean squared difference over the variance of the original's outputs
+
+
 class Fidelity(Record):
     """How good a model is on the samples that nothing was fitted to, and how near its outputs are to the original's."""
 
     accuracy: float | None = Field(default=None, description="share of the samples classified as their labels say")
     agreement: float | None = Field(default=None, description="share classified as the original does")
-    distance: float = Field(description="of the outputs from the original's: see `Quality.distance`")
+    error: float | None = Field(
+        default=None, description="of a regression: mean squared error over the variance of the targets"
+    )
+    distance: float | None = Field(
+        description="of the outputs from the original's, in the terms of `Quality.distance`; null where they are not "
+        "numbers, or have other shapes: infinitely far"
+    )
 
 
 class Candidate(Record):
@@ -101,9 +114,9 @@ class Quality(Record):
 
     samples: int = Field(description="that were used")
     held_out: int = Field(description="of these, the ones that nothing was fitted to; all figures are of them")
-    distance: str = Field(
-        description="what `distance` is: kl (mean Kullback-Leibler divergence, nats) or "
-        "mse (mean squared difference over the variance of the original's outputs)"
+    distance: Distance = Field(
+        description="kl (mean Kullback-Leibler divergence, nats) or mse (mean squared difference over the variance of "
+        "the original's outputs)"
     )
     before: Fidelity
     cut: Fidelity

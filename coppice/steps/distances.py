@@ -1,0 +1,56 @@
+"""distances: how far outputs are from others, as probabilities or as numbers, in float64 and a part at a time.
+
+Where the original gives something that is no number (a mask's minus infinity), the other has to give the same.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from coppice.calibration.probabilities import Probabilities, parts
+
+#: Divergences are not negative, but for as much.
+ROUNDING = 1e-6
+
+
+def divergence(want: Tensor, got: Tensor, told: Probabilities) -> float:
+    """The mean of sum(p * log(p / q)), in nats: Kullback and Leibler's."""
+    total, count = 0.0, 0
+    for original, other in _pairs(want, got):
+        p, q = told.of(original), told.of(other)
+        known = ~p.isnan().any(-1)
+        each = torch.where(p.exp() > 0, p.exp() * (p - q), 0.0).sum(-1)
+        total += each[known].sum().item()
+        count += int(known.sum())
+    return 0.0 if not count or -ROUNDING * count < total < 0 else total / count
+
+
+def squared(want: Tensor, got: Tensor) -> float:
+    """The mean of the squared differences over the variance of what is wanted.
+
+    Where that is always the same, over its square; where it is always 0, the mean of the squares.
+    """
+    total, count = 0.0, 0
+    for original, other in _pairs(want, got):
+        known = original.isfinite()
+        if not torch.equal(original[~known].nan_to_num(), other[~known].nan_to_num()):
+            return math.inf
+        total += (original[known].double() - other[known].double()).square().sum().item()
+        count += int(known.sum())
+    return total / count / _spread(want) if count else 0.0
+
+
+def _spread(want: Tensor) -> float:
+    known = [part[part.isfinite()].double() for part in parts(want)]
+    count = sum(part.numel() for part in known)
+    mean = sum(part.sum().item() for part in known) / count
+    variance = sum((part - mean).square().sum().item() for part in known) / count
+    return variance or mean * mean or 1.0
+
+
+def _pairs(want: Tensor, got: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    return zip(parts(want), parts(got), strict=True)
