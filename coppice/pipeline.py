@@ -34,6 +34,7 @@ from coppice.records.report import (
 )
 from coppice.records.request import Heads, Part, Request, Task
 from coppice.steps import account, inspection
+from coppice.steps.allocate import Allocation, uniform
 from coppice.steps.make_plan import keeps_output
 from coppice.steps.measure import count_macs, measure
 from coppice.steps.score import Scores, score
@@ -134,7 +135,8 @@ def inspect_network(network: Network, request: Request) -> Inspection:
     kept = _omitted(channels.groups, names, request.omit)
     sample = network.sample
     macs = count_macs(network.module, sample)
-    lines = account.groups(channels, names, request.percent, range(len(channels.groups)), kept)
+    allocation = Allocation(channels, uniform(channels, request.percent))
+    lines = account.groups(channels, names, allocation, range(len(channels.groups)), kept)
     groups = inspection.with_shares(lines, channels.groups, network.module, sample, macs)
     frozen = account.frozen(channels, names)
     return Inspection(
@@ -173,8 +175,9 @@ def cut(prepared: Prepared, request: Request, progress: Tell) -> Pruned:
     progress(Progress(step="verify", fraction=0.3))
     network, traced, names = prepared.network, prepared.traced, prepared.names
     candidates = [number for number in range(len(traced.channels.groups)) if number not in prepared.omitted]
-    found, refused = largest_cut(network, traced, prepared.scores, request.percent, candidates)
-    groups = account.groups(traced.channels, names, request.percent, found.groups, {**prepared.omitted, **refused})
+    allocation = Allocation(traced.channels, uniform(traced.channels, request.percent))
+    found, refused = largest_cut(network, traced, prepared.scores, allocation, candidates)
+    groups = account.groups(traced.channels, names, allocation, found.groups, {**prepared.omitted, **refused})
     frozen = account.frozen(traced.channels, names)
     if request.percent and not any(group.removed for group in groups):
         raise NothingToPrune(_why_nothing(request.percent, groups, frozen))
@@ -198,7 +201,7 @@ def versions() -> dict[str, str]:
 
 
 def _omitted(groups: Sequence[Group], names: account.Names, omit: Sequence[str]) -> dict[int, str]:
-    tensors = names.omitted(omit)
+    tensors = names.tensors(omit)
     kept = {number: "omitted by the request" for number, group in enumerate(groups) if keeps_output(group, tensors)}
     held = {groups[number].bundle: names.producers(groups[number])[0] for number in kept}
     coupled = {

@@ -12,7 +12,7 @@ import numpy as np
 from coppice.channels import Channels, Group
 from coppice.errors import UnknownLayer
 from coppice.records.report import FrozenReport, GroupReport
-from coppice.steps.allocate import Allocation, share
+from coppice.steps.allocate import Allocation
 from coppice.tracing import Network, stored
 
 #: Names listed in an error before it says "and N more".
@@ -36,19 +36,19 @@ class Names:
         """The layers that make a group's channels, in the model's order."""
         return tuple(dict.fromkeys(self.layer_of(tensor) for tensor, _ in group.producers))
 
-    def omitted(self, names: Iterable[str]) -> set[str]:
+    def tensors(self, names: Iterable[str], field: str = "ommitted") -> set[str]:
         """The tensors of the layers that the names, prefixes and globs mean; raises UnknownLayer."""
-        tensors: set[str] = set()
+        found: set[str] = set()
         for name in names:
             paths = [layer.path for layer in self.layers if _means(name, layer.name)]
             if not paths:
-                raise UnknownLayer(self._unknown(name), field="ommitted")
-            tensors |= {
+                raise UnknownLayer(self._unknown(name), field=field)
+            found |= {
                 tensor
                 for tensor, owner in self._tensors.items()
                 if any(owner == path or owner.startswith(f"{path}.") for path in paths)
             }
-        return tensors
+        return found
 
     def _unknown(self, name: str) -> str:
         names = [layer.name for layer in self.layers if layer.name]
@@ -63,26 +63,21 @@ def _means(pattern: str, name: str) -> bool:
 
 
 def groups(
-    channels: Channels, names: Names, percent: float, cut: Collection[int], reasons: Mapping[int, str]
+    channels: Channels, names: Names, allocation: Allocation, cut: Collection[int], reasons: Mapping[int, str]
 ) -> tuple[GroupReport, ...]:
-    """One line per group: what `percent` means for it, what was removed, and why less than that."""
-    lines, allocation = [], Allocation(channels, percent)
+    """One line per group: what was asked of it, what was removed, and why another number than that."""
+    lines = []
     first = Counter(names.producers(group)[0] for group in channels.groups)
     for number, group in enumerate(channels.groups):
-        layers, asked = names.producers(group), share(group.size, percent)
-        removed = allocation.total(group) if number in cut else 0
-        reason = reasons.get(number)
-        if number in cut and removed != asked:
-            which = "the nearest number that" if removed else "no other number"
-            reason = f"{which} leaves equal shares where the code needs them"
+        layers = names.producers(group)
         lines.append(
             GroupReport(
                 name=layers[0] + (_part(group) if first[layers[0]] > 1 else ""),
                 layers=layers,
                 channels=group.size,
-                asked=asked,
-                removed=removed,
-                reason=reason,
+                asked=allocation.asked(group),
+                removed=allocation.total(group) if number in cut else 0,
+                reason=allocation.why(group) if number in cut else reasons.get(number),
             )
         )
     return tuple(lines)

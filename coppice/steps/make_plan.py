@@ -11,15 +11,23 @@ from coppice.channels import Channels, Group
 from coppice.records.plan import Plan
 from coppice.steps.allocate import Allocation
 from coppice.steps.score import Scores
+from coppice.tracing import Traced
 
 
-def make_plan(channels: Channels, scores: Scores, percent: float, cut: Iterable[int]) -> Plan:
-    """Remove `percent` of the units of every group whose number is in `cut`; the lowest scores go."""
+def complete_plan(traced: Traced, scores: Scores, allocation: Allocation, cut: Iterable[int]) -> Plan:
+    """The plan of the tensors, and with it the numbers that the model's code must be given."""
+    plan = make_plan(traced.channels, scores, allocation, cut)
+    return plan.model_copy(update={"attributes": traced.integers.attributes(plan.kept)})
+
+
+def make_plan(channels: Channels, scores: Scores, allocation: Allocation, cut: Iterable[int]) -> Plan:
+    """Remove what is allocated of every group whose number is in `cut`; the lowest scores go."""
     stays: dict[tuple[str, int], NDArray[np.bool_]] = {}
-    allocation = Allocation(channels, percent)
     for chosen in cut:
         group = channels.groups[chosen]
-        going = _going(group, scores[chosen], allocation.of(group))
+        held = allocation.stays(chosen)
+        rank = scores[chosen] if held is None else np.where(held, np.inf, scores[chosen])
+        going = _going(group, rank, allocation.of(group))
         if not going.any():
             continue
         for axis, slots in group.slots.items():
@@ -32,12 +40,12 @@ def make_plan(channels: Channels, scores: Scores, percent: float, cut: Iterable[
     return Plan(kept=kept)
 
 
-def _going(group: Group, scores: NDArray[np.float64], removed: Mapping[int, int]) -> NDArray[np.bool_]:
-    """Of every cell the units with the lowest scores."""
+def _going(group: Group, rank: NDArray[np.float64], removed: Mapping[int, int]) -> NDArray[np.bool_]:
+    """Of every cell the units of the lowest rank."""
     going = np.zeros(group.size, dtype=bool)
     for cell, count in removed.items():
         inside = np.flatnonzero(group.cell == cell)
-        going[inside[np.argsort(scores[inside], kind="stable")[:count]]] = True
+        going[inside[np.argsort(rank[inside], kind="stable")[:count]]] = True
     return going
 
 

@@ -17,8 +17,9 @@ from torch import nn
 from coppice.errors import CoppiceError, ForwardFailed, VerificationFailed
 from coppice.records.plan import Plan
 from coppice.records.report import Verification
+from coppice.steps.allocate import Allocation
 from coppice.steps.apply import apply
-from coppice.steps.make_plan import make_plan
+from coppice.steps.make_plan import complete_plan
 from coppice.steps.score import Scores
 from coppice.steps.verify import verify
 from coppice.tracing import Network, Traced, forward, training
@@ -37,7 +38,7 @@ class Cut:
 
 
 def largest_cut(
-    network: Network, traced: Traced, scores: Scores, percent: float, candidates: Sequence[int]
+    network: Network, traced: Traced, scores: Scores, allocation: Allocation, candidates: Sequence[int]
 ) -> tuple[Cut, dict[int, str]]:
     """The largest verified cut of the candidate groups, and why each of the others had to stay whole."""
 
@@ -51,8 +52,7 @@ def largest_cut(
 
     @cache
     def plan_of(chosen: tuple[int, ...]) -> Plan:
-        plan = make_plan(traced.channels, scores, percent, members(chosen))
-        return plan.model_copy(update={"attributes": traced.integers.attributes(plan.kept)})
+        return complete_plan(traced, scores, allocation, members(chosen))
 
     def run(chosen: tuple[int, ...]) -> None:
         pruned = apply(network.module, plan_of(chosen))

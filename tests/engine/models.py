@@ -11,6 +11,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from coppice import rules
 from coppice.formats.pytorch.torchvision_import import prepare_torchvision
+from coppice.steps.allocate import Allocation, uniform
 from coppice.steps.score import score
 from coppice.steps.search import Cut, largest_cut
 from coppice.tracing import Layer, Network, trace
@@ -47,7 +48,8 @@ def cut(net: Network, percent: float, criterion: str = "l1", seed: int = 0) -> t
     traced = trace(net, rules.rule_of)
     tensors = {**dict(net.module.named_parameters()), **dict(net.module.named_buffers())}
     scores = score(traced.channels, tensors, criterion, seed)
-    return largest_cut(net, traced, scores, percent, range(len(traced.channels.groups)))
+    allocation = Allocation(traced.channels, uniform(traced.channels, percent))
+    return largest_cut(net, traced, scores, allocation, range(len(traced.channels.groups)))
 
 
 class Net(nn.Module):

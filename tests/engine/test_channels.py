@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from coppice.channels import Ledger
-from coppice.steps.allocate import Allocation
+from coppice.steps.allocate import Allocation, uniform
 from coppice.steps.make_plan import make_plan
 
 
@@ -93,7 +93,7 @@ def test_balanced_halves_keep_equal_counts_but_not_the_same_positions() -> None:
     assert group.size == 16, "the positions are not tied"
 
     scores = np.array([0.0] * 4 + [5.0] * 4 + [1.0] * 8)  # the first four of the first half are the least
-    plan = make_plan(channels, (scores,), 0.25, [0])
+    plan = make_plan(channels, (scores,), Allocation(channels, uniform(channels, 0.25)), [0])
     kept = plan.kept["a.weight"][0]
     assert sum(i < 8 for i in kept) == sum(i >= 8 for i in kept) == 6
     assert {0, 1}.isdisjoint(kept)
@@ -110,9 +110,11 @@ def test_coupled_axes_of_different_lengths_lose_the_same_share() -> None:
     first, second = channels.groups
     assert first.bundle == second.bundle
     for percent in (0.1, 0.3, 0.45, 0.7):
-        wide_removed, narrow_removed = (Allocation(channels, percent).total(group) for group in channels.groups)
+        wide_removed, narrow_removed = (
+            Allocation(channels, uniform(channels, percent)).total(group) for group in channels.groups
+        )
         assert wide_removed == 6 * narrow_removed > 0
-    assert Allocation(channels, 0.3).total(second) == 5, "the nearest number to 4.8"
+    assert Allocation(channels, uniform(channels, 0.3)).total(second) == 5, "the nearest number to 4.8"
 
 
 def test_an_axis_coupled_to_a_fixed_one_stays_with_the_reason() -> None:
@@ -137,7 +139,7 @@ def test_halves_that_cross_the_producers_lose_equal_numbers() -> None:
     channels = ledger.settle()
     scores = tuple(np.arange(float(group.size)) for group in channels.groups)
     for percent in (0.3, 0.5, 0.7):
-        kept = make_plan(channels, scores, percent, (0, 1)).kept
+        kept = make_plan(channels, scores, Allocation(channels, uniform(channels, percent)), (0, 1)).kept
         first = len(kept["left.weight"][0]) + sum(i < 4 for i in kept["right.weight"][0])
         second = sum(i >= 4 for i in kept["right.weight"][0])
         assert first == second
@@ -152,7 +154,9 @@ def test_a_half_that_is_partly_fixed_loses_as_many_as_the_other() -> None:
     ledger.fix(out[:6], "picked by position")
     ledger.balance([out[:8], out[8:]])
     channels = ledger.settle()
-    kept = make_plan(channels, (np.arange(10.0),), 0.5, [0]).kept["a.weight"][0]
+    kept = make_plan(channels, (np.arange(10.0),), Allocation(channels, uniform(channels, 0.5)), [0]).kept["a.weight"][
+        0
+    ]
     assert sum(i < 8 for i in kept) == sum(i >= 8 for i in kept) in (6, 7)
 
 

@@ -15,6 +15,7 @@ from coppice import rules
 from coppice.channels import Axes
 from coppice.errors import ForwardFailed, VerificationFailed
 from coppice.rules import joining, movement
+from coppice.steps.allocate import Allocation, uniform
 from coppice.steps.apply import apply, masked
 from coppice.steps.make_plan import make_plan
 from coppice.steps.score import score
@@ -143,7 +144,8 @@ def test_a_broken_rule_fails_the_oracle(row: str, broken: object, name: str, mon
     monkeypatch.setitem(rules.RULES, row, broken)
     channels = trace(net, rules.rule_of).channels
     tensors = dict(net.module.named_parameters())
-    plan = make_plan(channels, score(channels, tensors, "random", 1), 0.5, range(len(channels.groups)))
+    half = Allocation(channels, uniform(channels, 0.5))
+    plan = make_plan(channels, score(channels, tensors, "random", 1), half, range(len(channels.groups)))
 
     with pytest.raises((VerificationFailed, ForwardFailed)):
         verify(net, apply(net.module, plan), plan, exact=True)
@@ -172,7 +174,7 @@ def test_a_wrong_cut_behind_a_tiny_scale_fails_the_oracle(scale: float, monkeypa
     plan = make_plan(
         channels,
         score(channels, dict(net.module.named_parameters()), "random", 1),
-        0.5,
+        Allocation(channels, uniform(channels, 0.5)),
         range(len(channels.groups)),
     )
     with torch.no_grad():  # on the weights as they are, nothing is to be seen
