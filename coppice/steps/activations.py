@@ -27,6 +27,7 @@ def peak(module: nn.Module, inputs: Sequence[torch.Tensor]) -> int:
     torch.backends.mha.set_fastpath_enabled(False)
     try:
         alive = _Alive()
+        inputs = [entry.clone() for entry in inputs]  # one sample may be a view of a batch
         alive.note(inputs)
         with alive:
             forward(module, inputs)

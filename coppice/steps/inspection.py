@@ -16,13 +16,19 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from torch.utils.flop_counter import flop_registry
+from torch.utils.flop_counter import flop_registry, shape_wrapper
 
 from coppice.channels import Group
 from coppice.records.report import FrozenReport, GroupReport
+from coppice.steps.measure import UNCOUNTED, unfused
 from coppice.tracing import stored
 
 _COLUMNS = ("group", "layers", "channels", "would go", "of parameters", "of MACs", "why not more")
+#: Operations of a call, by its operator.
+_COUNTS = {
+    **flop_registry,
+    **{operator: shape_wrapper(count) for operator, count in UNCOUNTED.items()},  # type: ignore[no-untyped-call]
+}
 #: Layers named in a row before it says how many more there are.
 _NAMED = 3
 
@@ -96,7 +102,7 @@ class _Counting(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch le
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        count = flop_registry.get(func._overloadpacket)
+        count = _COUNTS.get(func._overloadpacket)
         if count is None:
             with self:  # what a composite operator is made of is counted
                 parts = func.decompose(*args, **kwargs)
@@ -104,15 +110,16 @@ class _Counting(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch le
                 return parts
         result = func(*args, **kwargs)
         if count is not None:
-            owners = {self._owners.get(_place(leaf)) for leaf in tree_leaves((args, kwargs)) if _is_matrix(leaf)}
-            for owner in owners - {None}:
-                self.found[str(owner)] += count(*args, **kwargs, out_val=result) // 2
+            matrices = [leaf for leaf in tree_leaves((args, kwargs)) if _is_matrix(leaf)]
+            read = {owner: leaf.numel() for leaf in matrices if (owner := self._owners.get(_place(leaf))) is not None}
+            for owner, numbers in read.items():  # an LSTM's two matrices meet the same steps
+                self.found[owner] += count(*args, **kwargs, out_val=result) // 2 * numbers // sum(read.values())
         return result
 
 
 def _macs_at_weights(module: nn.Module, inputs: Sequence[torch.Tensor]) -> Mapping[str, int]:
     owners = {_place(tensor): name for name, tensor in module.named_parameters()}
-    with torch.no_grad(), _Counting(owners) as counting:
+    with torch.no_grad(), unfused(), _Counting(owners) as counting:
         module(*inputs)
     found: Mapping[str, int] = counting.found
     return found

@@ -1,31 +1,45 @@
 """measure: what a model costs to keep and to run, before and after the cut.
 
-Parameters and bytes are counted, multiply-accumulates are counted by torch's flop counter in one forward pass, latency
-is measured: the two models by turns on one sample and one thread, so that a busy machine slows both alike.
+Parameters and bytes are counted. Multiply-accumulates are counted in one forward pass of one sample: those of
+convolutions, matrix products, recurrent cells and attention, whatever kernel would compute them. Latency is measured:
+the two models by turns on one sample and one thread, so that a busy machine slows both alike. What did not get better
+is said aloud.
 """
 
 from __future__ import annotations
 
+import platform
+import re
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from math import prod
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 from torch.utils.module_tracker import ModuleTracker
 
-from coppice.records.report import Cost
+from coppice.records.report import Cost, Machine
+from coppice.steps.activations import peak
 from coppice.tracing.leftovers import no_leftovers
 from coppice.tracing.network import Network
 
 Inputs = tuple[torch.Tensor, ...]
+Shape = tuple[int, ...]
 
 #: All timed runs together; a model that is slower than this runs once.
 BUDGET_SECONDS = 1.0
 #: More pairs than this make the median no steadier.
 MAX_PAIRS = 200
+#: Models are run on as many.
+THREADS = 1
+#: A median above this part of what it was is no gain, whatever its spread.
+FASTER = 0.97
 
 
 def measure(before: Network, pruned: nn.Module) -> tuple[Cost, Cost]:
@@ -45,6 +59,7 @@ def _cost(module: nn.Module, sample: Inputs, milliseconds: np.ndarray) -> Cost:
         parameters=sum(entry.numel() for entry in parameters),
         bytes=sum(entry.numel() * entry.element_size() for entry in [*parameters, *module.buffers()]),
         macs=count_macs(module, sample),
+        activation_bytes=peak(module, sample),
         latency_ms=float(middle),
         latency_spread_ms=float(high - low),
     )
@@ -52,11 +67,32 @@ def _cost(module: nn.Module, sample: Inputs, milliseconds: np.ndarray) -> Cost:
 
 def count_macs(module: nn.Module, inputs: Inputs) -> int:
     """Multiply-accumulates of the convolutions, products and attention of one forward pass."""
-    counter = FlopCounterMode(display=False)
+    counter = FlopCounterMode(display=False, custom_mapping=UNCOUNTED)
     counter.mod_tracker = _AllInOne()
-    with torch.no_grad(), counter:
+    with torch.no_grad(), unfused(), counter:
         module(*inputs)
     return int(counter.get_total_flops()) // 2  # it counts a multiplication and an addition as two
+
+
+@contextmanager
+def unfused() -> Iterator[None]:
+    """Attention is seen as the products that it is made of: the counter knows no fused kernel of the CPU."""
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with sdpa_kernel(SDPBackend.MATH):
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
+
+
+def _recurrent(inputs: Shape, weights: Shape, recurrent: Shape, *_: Any, **__: Any) -> int:
+    """oneDNN's layer of an LSTM: every step of every sequence meets both matrices."""
+    return 2 * prod(inputs[:-1]) * (prod(weights) + prod(recurrent))
+
+
+#: What torch's counter does not know, in its own terms: operations of a call, by the shapes of its tensors.
+UNCOUNTED: dict[Any, Callable[..., int]] = {torch.ops.aten.mkldnn_rnn_layer: _recurrent}
 
 
 class _AllInOne(ModuleTracker):
@@ -89,8 +125,49 @@ def _run(model: nn.Module, sample: Inputs) -> float:
 @contextmanager
 def _one_thread() -> Iterator[None]:
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+    torch.set_num_threads(THREADS)
     try:
         yield
     finally:
         torch.set_num_threads(threads)
+
+
+def machine() -> Machine:
+    """What latency was measured on."""
+    return Machine(processor=_processor(), threads=THREADS)
+
+
+def _processor() -> str:
+    """Its name, where the system tells it (Linux on x86 does), else its architecture."""
+    with suppress(OSError):
+        found = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+        if found:
+            return found[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def disappointments(before: Cost, after: Cost) -> tuple[str, ...]:
+    """What a cut did not win though channels went, a sentence each."""
+    if after.parameters >= before.parameters:
+        return ()
+    return tuple(_sentences(before, after))
+
+
+def _sentences(before: Cost, after: Cost) -> Iterator[str]:
+    if before.latency_ms is not None and after.latency_ms is not None:
+        gain = before.latency_ms - after.latency_ms
+        spread = max(before.latency_spread_ms or 0.0, after.latency_spread_ms or 0.0)
+        times = f"{after.latency_ms:.3g} ms, the original {before.latency_ms:.3g} ms"
+        if after.latency_ms >= FASTER * before.latency_ms:
+            yield f"The pruned model is not faster here: one sample takes {times} (median, {THREADS} thread)."
+        elif gain <= spread:
+            yield (
+                f"Whether the pruned model is faster can't be told here: one sample takes {times} (median, {THREADS} "
+                f"thread), and the runs are spread over {spread:.2g} ms."
+            )
+    for what, was, is_now in (
+        ("The peak of activation memory", before.activation_bytes, after.activation_bytes),
+        ("The model's file", before.file_bytes, after.file_bytes),
+    ):
+        if was is not None and is_now is not None and is_now >= was:
+            yield f"{what} did not shrink: {is_now:,} bytes, before {was:,}."
