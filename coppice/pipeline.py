@@ -1,6 +1,6 @@
 """The heart: a model flows through in one direction.
 
-read -> trace -> score -> plan -> apply -> verify -> write -> reload -> measure
+read -> trace -> score -> plan -> apply -> verify -> restore -> write -> reload -> measure
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from coppice.records.report import (
     GroupReport,
     Inspection,
     Progress,
+    Quality,
     Report,
     Verification,
 )
@@ -37,6 +38,7 @@ from coppice.steps import account, inspection
 from coppice.steps.allocate import Allocation, uniform
 from coppice.steps.make_plan import keeps_output
 from coppice.steps.measure import count_macs, measure
+from coppice.steps.restore import Basis, basis, restore
 from coppice.steps.score import Scores, score
 from coppice.steps.search import largest_cut
 from coppice.steps.summary import summary
@@ -55,6 +57,7 @@ class Prepared:
     names: account.Names
     scores: Scores
     omitted: Mapping[int, str]  # group -> why the request keeps it whole
+    basis: Basis | None  # of repairs, where there are samples
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +69,7 @@ class Pruned:
     groups: tuple[GroupReport, ...]
     frozen: tuple[FrozenReport, ...]
     verification: Verification
+    quality: Quality | None
     notes: tuple[str, ...]
 
 
@@ -110,6 +114,7 @@ def report_on(network: Network, pruned: Pruned, request: Request) -> Report:
         groups=pruned.groups,
         frozen=pruned.frozen,
         verification=pruned.verification,
+        quality=pruned.quality,
         before=before,
         after=after,
         summary=summary(network, pruned.module),
@@ -155,7 +160,8 @@ def inspect_network(network: Network, request: Request) -> Inspection:
 def prune(network: Network, request: Request, progress: Tell) -> Pruned:
     """Trace, score, plan, apply and verify: the largest cut within the request that equals the masked original.
 
-    Raises NothingToPrune when channels were asked to go and none may, with the reasons.
+    Then its kept weights are repaired, where there are samples. Raises NothingToPrune when channels were asked to go
+    and none may, with the reasons.
     """
     return cut(prepare(network, request, progress), request, progress)
 
@@ -167,11 +173,11 @@ def prepare(network: Network, request: Request, progress: Tell) -> Prepared:
     omitted = _omitted(traced.channels.groups, names, request.omit)
     progress(Progress(step="score", fraction=0.25))
     scores = score(traced.channels, stored(network.module), request.criterion, request.seed)
-    return Prepared(network=network, traced=traced, names=names, scores=scores, omitted=omitted)
+    return Prepared(network=network, traced=traced, names=names, scores=scores, omitted=omitted, basis=basis(network))
 
 
 def cut(prepared: Prepared, request: Request, progress: Tell) -> Pruned:
-    """Plan, apply and verify one cut of a model that was traced and scored; raises as `prune` does."""
+    """Plan, apply, verify and repair one cut of a model that was traced and scored; raises as `prune` does."""
     progress(Progress(step="verify", fraction=0.3))
     network, traced, names = prepared.network, prepared.traced, prepared.names
     candidates = [number for number in range(len(traced.channels.groups)) if number not in prepared.omitted]
@@ -181,13 +187,16 @@ def cut(prepared: Prepared, request: Request, progress: Tell) -> Pruned:
     frozen = account.frozen(traced.channels, names)
     if request.percent and not any(group.removed for group in groups):
         raise NothingToPrune(_why_nothing(request.percent, groups, frozen))
+    progress(Progress(step="restore", fraction=0.5))
+    restored = restore(network, prepared.basis, found.module, found.plan, wanted=request.restore)
     return Pruned(
-        module=found.module,
+        module=restored.module,
         plan=found.plan,
         groups=groups,
         frozen=frozen,
         verification=found.verification,
-        notes=network.notes,
+        quality=restored.quality,
+        notes=(*network.notes, *restored.notes),
     )
 
 

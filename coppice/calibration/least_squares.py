@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 #: The ridge, as a part of the mean diagonal of X'X. From 1e-4 to 0.1 it makes little difference.
-ALPHA = 0.05
+ALPHA = 0.02
 #: Below this many rows for each feature the ridge grows as they get fewer.
 ENOUGH_ROWS = 3
 

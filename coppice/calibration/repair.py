@@ -1,17 +1,16 @@
 """Repair of a cut model: every product is fitted, in the order of the pass, to what the original's gave.
 
-One pass over the original notes, for every product, what it gives at some of its rows, as far as the cut keeps it, and
-the statistics that batch norms meet. Then one pass over the cut model: when it comes to a product, its inputs are those
-of the model as repaired so far, so each is fitted against the error that is really left (sequential and asymmetric
-reconstruction: He et al. 2017, section 3.2; El Halabi et al., Data-Efficient Structured Pruning via Submodular
-Optimization, NeurIPS 2022). Its weights are changed by ridge regression towards what they are (`least_squares`), its
-bias takes the mean, and each batch norm gets the statistics of what now arrives.
+One pass over the original notes what there is to fit to (`targets`). Then one pass over the cut model: when it comes to
+a product, its inputs are those of the model as repaired so far, so each is fitted against the error that is really left
+(sequential and asymmetric reconstruction: He et al. 2017, section 3.2; El Halabi et al., Data-Efficient Structured
+Pruning via Submodular Optimization, NeurIPS 2022). Its weights are changed by ridge regression towards what they are
+(`least_squares`), its bias takes the mean, and each batch norm gets the statistics of what now arrives.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any
 
 import torch
@@ -20,183 +19,112 @@ from torch import Tensor, nn
 from coppice.calibration.least_squares import fit
 from coppice.calibration.products import Product
 from coppice.calibration.survey import BATCH_NORMS, Seen, Survey
-from coppice.calibration.watch import Watch, decomposed
-from coppice.records.plan import Plan
+from coppice.calibration.targets import Holding, Noted, Target, beside, moments
+from coppice.calibration.watch import decomposed
 from coppice.tracing import forward, stored
 
-#: What the noted outputs of the original may take together, bytes; rows are fewer where they would take more.
-TARGET_BYTES = 512 * 1024 * 1024
-#: Rows of a product that are looked at: for each feature, at least, at most.
-ROWS_PER_FEATURE, FEWEST_ROWS, MOST_ROWS = 6, 4_000, 20_000
 #: Elements of the inputs of a product that are gathered at once: 128 MiB in float32.
 CHUNK = 32 * 1024 * 1024
 #: Missing less than this part of its outputs, a product is left as it is: rounding.
 NOTHING_MISSING = 1e-5
+#: A batch norm that scales by less than this part of what it divides by.
+SWITCHED_OFF = 1e-2
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
-    """What one product of the original gives: shape (groups, picks, outputs), as far as the cut keeps it."""
+class Method(StrEnum):
+    """How much is fitted."""
 
-    picks: Tensor
-    outputs: Tensor
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Statistics:
-    """Mean and variance of what a batch norm meets in the original, of the channels that the cut keeps."""
-
-    mean: Tensor
-    variance: Tensor
+    BATCH_NORM = "batch_norm"  # the statistics of batch norms alone
+    LEAST_SQUARES = "least_squares"  # weights, biases, and the means of batch norms
+    RESIDUAL = "residual"  # the same, and branches make up for what their shortcuts have lost
 
 
-@dataclass(slots=True, kw_only=True)
-class Noted:
-    """What the pass over the original left: by the tensor of a product, by the stored mean of a batch norm."""
-
-    products: dict[str, Target] = field(default_factory=dict)
-    norms: dict[str, Statistics] = field(default_factory=dict)
-
-
-class Original(Watch):  # type: ignore[no-untyped-call]  # torch leaves its modes untyped
-    """Notes what there is to fit to."""
-
-    def __init__(self, module: nn.Module, plan: Plan, rows: Mapping[str, int]) -> None:
-        super().__init__(module)
-        self.noted = Noted()
-        self._kept = {
-            name: _kept(tensor, plan.kept[name]) for name, tensor in stored(module).items() if name in plan.kept
-        }
-        self._rows = rows
-
-    def met(self, product: Product, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-        """A product: what it gives at some rows."""
-        result, name = func(*args, **kwargs), product.tensor
-        if name in self._rows and name not in self.noted.products:
-            picks = _picks(product.rows(result), self._rows[name])
-            outputs = product.outputs(result, picks).float()
-            if name in self._kept:
-                stays = product.matrix(self.owners.seen_as(product.weight, self._kept[name])).any(1)
-                outputs = outputs.movedim(1, 2)[stays].reshape(_regular(stays), -1, len(picks)).movedim(2, 1)
-            self.noted.products[name] = Target(picks=picks, outputs=outputs.clone())
-        return result
-
-    def passed(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-        """A batch norm: what arrives there."""
-        place = BATCH_NORMS.get(func._schema.name)
-        if place is not None and (name := self.owners.of(args[place])) is not None:
-            mean, variance = _moments(args[0])
-            if name in self._kept:
-                stays = self._kept[name]
-                mean, variance = mean[stays], variance[stays]
-            self.noted.norms[name] = Statistics(mean=mean, variance=variance)
-        return func(*args, **kwargs)
-
-
-class Repaired(Watch):  # type: ignore[no-untyped-call]
+class Repaired(Holding):  # type: ignore[no-untyped-call]  # torch leaves its modes untyped
     """Fits every product and every batch norm of the cut model on the way; writes into its tensors."""
 
-    def __init__(self, module: nn.Module, noted: Noted, seen: Mapping[str, Seen], *, weights: bool) -> None:
-        super().__init__(module)
+    def __init__(self, module: nn.Module, noted: Noted, seen: Mapping[str, Seen], method: Method) -> None:
+        branches = {one.branch.call for one in seen.values() if one.branch is not None}
+        super().__init__(module, branches if method is Method.RESIDUAL else set())
         self.fitted: list[str] = []
-        self._noted, self._seen, self._weights = noted, seen, weights
+        self._noted, self._seen, self._method = noted, seen, method
         self._stored = stored(module)
+        self._settled: set[str] = set()  # batch norms whose mean took the shift of a product
 
     def met(self, product: Product, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         """A product: its weights, and the bias that goes with them."""
         result = func(*args, **kwargs)
-        target = self._noted.products.get(product.tensor) if self._weights else None
+        target = None if self._method is Method.BATCH_NORM else self._noted.products.get(product.tensor)
         if target is None or product.tensor in self.fitted:
-            return result
-        missing = target.outputs - product.outputs(result, target.picks)
+            return self.hold(result)
+        seen = self._seen[product.tensor]
+        missing = target.outputs - product.outputs(result, target.picks).float()
+        lost = self._lost(product, result, target, seen)
+        if lost is not None:
+            missing += lost
         if not missing.norm() > NOTHING_MISSING * target.outputs.norm():
-            return result
-        matrix = product.matrix(product.weight)
-        rows = len(target.picks)
-        centred = self._seen[product.tensor].centred
-        change = fit(_chunks(product, result, target.picks, missing, matrix.shape[1]), rows, centred=centred)
+            return self.hold(result)
+        matrix, rows = product.matrix(product.weight), len(target.picks)
+        change = fit(_chunks(product, result, target.picks, missing, matrix.shape[1]), rows, centred=seen.centred)
         changed = (matrix.double() + change.matrix).to(matrix.dtype)
         if not (changed.isfinite().all() and change.shift.isfinite().all()):
-            return result
+            return self.hold(result)
         product.assign(changed)
-        bias = self._bias(product)
-        if bias is not None:
-            bias += change.shift.flatten().to(bias.dtype)
+        self._shift(product, seen, change.shift.flatten(), settled=lost is not None)
         self.fitted.append(product.tensor)
-        return func(*args, **kwargs)
+        return self.hold(func(*args, **kwargs))
 
     def passed(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         """A batch norm: its statistics move as what arrives moved."""
         place = BATCH_NORMS.get(func._schema.name)
-        noted = None if place is None else self._noted.norms.get(self.owners.of(args[place]) or "")
-        if place is not None and noted is not None:
-            mean, variance = _moments(args[0])
+        name = "" if place is None else self.owners.of(args[place]) or ""
+        noted = self._noted.norms.get(name)
+        if place is not None and noted is not None and name not in self._settled:
+            mean, variance = moments(args[0])
             stored_mean, stored_variance = args[place], args[place + 1]
             # Not simply what the samples give: what training saw, moved by what the cut did to the samples. With few
             # samples their own mean and variance would be further off than the stored ones.
             stored_mean += (mean - noted.mean).to(stored_mean.dtype)
-            ratio = (variance / noted.variance).where(noted.variance > 0, torch.ones(())).nan_to_num(1.0, 1.0, 1.0)
-            stored_variance *= ratio.to(stored_variance.dtype)
-        return func(*args, **kwargs)
+            if self._method is Method.BATCH_NORM:
+                # Fitted outputs have the original's scale, less what could not be explained.
+                ratio = (variance / noted.variance).where(noted.variance > 0, torch.ones(())).nan_to_num(1.0, 1.0, 1.0)
+                stored_variance *= ratio.to(stored_variance.dtype)
+        return super().passed(func, args, kwargs)
 
-    def _bias(self, product: Product) -> Tensor | None:
-        """The stored bias of a product, added by the call itself or by one that follows."""
-        if self.owners.of(product.bias) is not None:
-            return product.bias
-        name = self._seen[product.tensor].bias
-        return None if name is None else self._stored[name]
+    def _lost(self, product: Product, result: Tensor, target: Target, seen: Seen) -> Tensor | None:
+        """What the other side of the sum has lost, in the measure of the product; None where there is none."""
+        now = None if target.other is None else beside(product, result, target.picks, self.held(seen))
+        if now is None or target.other is None or seen.branch is None:
+            return None
+        lost = target.other - now.float()
+        norm = seen.branch.norm
+        if norm is not None:
+            deviation = (self._stored[norm.variance] + norm.epsilon).sqrt()
+            scale = torch.ones_like(deviation) if norm.scale is None else self._stored[norm.scale]
+            # A channel that the norm all but switches off can't make up for anything.
+            factor = torch.where(scale.abs() > SWITCHED_OFF * deviation, deviation / scale, torch.zeros_like(scale))
+            lost = lost * factor.reshape(lost.shape[0], 1, -1)
+        return lost
 
-
-def note(module: nn.Module, plan: Plan, inputs: Sequence[Tensor], rows: Mapping[str, int]) -> Noted:
-    """One pass over the original; `rows` says how many of each product to note."""
-    watch = Original(module, plan, rows)
-    with decomposed(), watch:
-        forward(module, inputs)
-    return watch.noted
+    def _shift(self, product: Product, seen: Seen, shift: Tensor, *, settled: bool) -> None:
+        """Add to the outputs where they have a bias; where the mean of a batch norm does, that is set later."""
+        name = self.owners.of(product.bias) or seen.bias
+        norm = seen.branch.norm if seen.branch is not None and settled else None
+        if name is not None:
+            self._stored[name] += shift.to(self._stored[name].dtype)
+        elif norm is not None:
+            self._stored[norm.mean] -= shift.to(self._stored[norm.mean].dtype)
+        if norm is not None:
+            self._settled.add(norm.mean)
 
 
 def repair(
-    module: nn.Module, noted: Noted, seen: Mapping[str, Seen], inputs: Sequence[Tensor], *, weights: bool
+    module: nn.Module, noted: Noted, survey: Survey, inputs: Sequence[Tensor], method: Method
 ) -> tuple[str, ...]:
-    """Repair a cut model in place in one pass, with `weights` or its batch norms alone; gives the tensors fitted."""
-    watch = Repaired(module, noted, seen, weights=weights)
+    """Repair a cut model in place in one pass on the same samples; gives the tensors that were fitted."""
+    watch = Repaired(module, noted, survey.seen, method)
     with decomposed(), watch:
         forward(module, inputs)
     return tuple(watch.fitted)
-
-
-def rows_of(survey: Survey, samples: int) -> dict[str, int]:
-    """How many rows of each product to note, so that all fit into TARGET_BYTES; products that come once only."""
-    wanted = {
-        name: min(seen.rows * samples, MOST_ROWS, max(FEWEST_ROWS, ROWS_PER_FEATURE * seen.features))
-        for name, seen in survey.seen.items()
-        if seen.times == 1
-    }
-    taken = sum(rows * 4 * survey.seen[name].outputs[0] * survey.seen[name].outputs[1] for name, rows in wanted.items())
-    part = min(1.0, TARGET_BYTES / max(taken, 1))
-    return {name: max(1, int(rows * part)) for name, rows in wanted.items()}
-
-
-def _kept(tensor: Tensor, axes: Mapping[int, Sequence[int]]) -> Tensor:
-    """Which elements of a stored tensor the cut keeps."""
-    kept = torch.ones(1, dtype=torch.bool)
-    for axis, positions in axes.items():
-        along = torch.zeros(tensor.shape[axis], dtype=torch.bool)
-        along[list(positions)] = True
-        kept = kept & along.reshape([-1 if a == axis else 1 for a in range(tensor.dim())])
-    return kept.expand(tensor.shape).contiguous()
-
-
-def _regular(stays: Tensor) -> int:
-    """In how many groups outputs are left, the same number in each."""
-    return int(stays.any(1).sum())
-
-
-def _picks(rows: int, wanted: int) -> Tensor:
-    """Numbers of rows, ascending, drawn the same way every time."""
-    if wanted >= rows:
-        return torch.arange(rows)
-    return torch.randperm(rows, generator=torch.Generator().manual_seed(0))[:wanted].sort().values
 
 
 def _chunks(
@@ -206,9 +134,3 @@ def _chunks(
     for start in range(0, len(picks), size):
         some = slice(start, start + size)
         yield product.inputs(result, picks[some]).float(), missing[:, some]
-
-
-def _moments(arriving: Tensor) -> tuple[Tensor, Tensor]:
-    axes = [axis for axis in range(arriving.dim()) if axis != 1]
-    found = torch.var_mean(arriving.double(), axes, correction=0)
-    return found[1], found[0]

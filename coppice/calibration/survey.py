@@ -5,7 +5,7 @@ It holds for any number of samples, and is all that is needed to say beforehand 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,6 +45,27 @@ _ADDING = frozenset({"aten::add", "aten::add_"})
 BATCH_NORMS = {"aten::native_batch_norm": 3, "aten::_native_batch_norm_legit_no_training": 3}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Norm:
+    """A batch norm, by the stored tensors that it has; the scale is None where it has none."""
+
+    scale: str | None
+    mean: str
+    variance: str
+    epsilon: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Branch:
+    """The other side of the sum that a product's result goes into, where it is there before the product is.
+
+    A residual block's branch can make up for what its shortcut has lost, as far as that lies in its inputs.
+    """
+
+    call: int  # number of the call that made it
+    norm: Norm | None  # between the product and the sum
+
+
 @dataclass(slots=True, kw_only=True)
 class Seen:
     """One product of a pass."""
@@ -60,6 +81,7 @@ class Seen:
     #: Whether the result goes to batch norms, and whether it goes anywhere else.
     normed: bool = False
     otherwise: bool = False
+    branch: Branch | None = None
 
     @property
     def centred(self) -> bool:
@@ -74,46 +96,82 @@ class Survey(Watch):  # type: ignore[no-untyped-call]  # torch leaves its modes 
         super().__init__(module)
         self.seen: dict[str, Seen] = {}
         self.norms = 0
-        self._of: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
+        #: Tensor -> the products whose results it is, in another shape, with a bias, or joined.
+        self._of: MutableMapping[Tensor, tuple[str, ...]] = WeakTensorKeyDictionary()
+        #: Tensor -> the product whose result alone it is, and the batch norm that it went through.
+        self._through: MutableMapping[Tensor, tuple[str, Norm | None]] = WeakTensorKeyDictionary()
+        #: Tensor -> the number of the call that made it or wrote into it last.
+        self._made: MutableMapping[Tensor, int] = WeakTensorKeyDictionary()
+        self._met: dict[str, int] = {}
 
     def met(self, product: Product, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         """A product: its sizes."""
-        self._used(func, args)
+        self._used(args, normed=False)
         result = func(*args, **kwargs)
         groups, features, outputs = product.matrix(product.weight).shape
-        if product.tensor in self.seen:
-            self.seen[product.tensor].times += 1
+        name = product.tensor
+        if name in self.seen:
+            self.seen[name].times += 1
         else:
-            self.seen[product.tensor] = Seen(
+            self.seen[name] = Seen(
                 rows=product.rows(result),
                 features=features,
                 outputs=(groups, outputs),
                 biased=self.owners.of(product.bias) is not None,
             )
-            self._of[result] = (product.tensor,)
+            self._met[name] = self.number
+            self._of[result], self._through[result] = (name,), (name, None)
+        self._made[result] = self.number
         return result
 
     def passed(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         """Another call: what it does with the results of products."""
         name, result = func._schema.name, func(*args, **kwargs)
-        reached = self._reached(args)
-        if name in BATCH_NORMS:
-            self.norms += 1
-        if not reached:
-            return result
-        if name in _ADDING and (bias := self._bias(args)) is not None:
-            for one in reached:
-                self.seen[one].bias = self.seen[one].bias or bias
-        elif name not in _PASSING:
-            self._used(func, args)
-            return result
-        if isinstance(result, Tensor):
-            self._of[result] = reached
+        outcome = result[0] if isinstance(result, tuple) and result else result
+        if isinstance(outcome, Tensor):
+            self._follow(name, args, outcome)
+        else:
+            self._used(args, normed=False)
+        for leaf in tree_leaves(result):
+            if isinstance(leaf, Tensor):
+                self._made[leaf] = self.number
         return result
 
-    def _used(self, func: Any, args: Sequence[Any]) -> None:
+    def _follow(self, name: str, args: Sequence[Any], outcome: Tensor) -> None:
+        norm = self._norm(name, args)
+        bias = self._bias(args) if name in _ADDING else None
+        if norm is not None:
+            self.norms += 1
+            self._used(args, normed=True)
+        elif bias is None and name not in _PASSING:
+            self._used(args, normed=False)
+            if name in _ADDING:
+                self._meet(args)
+            return
+        if norm is None and (reached := self._reached(args)):
+            self._of[outcome] = reached
+            for one in reached if bias is not None else ():
+                self.seen[one].bias = self.seen[one].bias or bias
+        first = next((one for one in args if isinstance(one, Tensor) and one in self._through), None)
+        if first is not None:
+            product, before = self._through[first]
+            if norm is None or before is None:
+                self._through[outcome] = product, norm or before
+
+    def _meet(self, args: Sequence[Any]) -> None:
+        """A sum: whether one side is a branch that began when the other was there already."""
+        a, b = args[:2]
+        for branch, other in ((a, b), (b, a)):
+            if not (isinstance(branch, Tensor) and isinstance(other, Tensor)) or branch.shape != other.shape:
+                continue
+            product, norm = self._through.get(branch, ("", None))
+            call = self._made.get(other)
+            if product and call is not None and call < self._met[product]:
+                self.seen[product].branch = self.seen[product].branch or Branch(call=call, norm=norm)
+
+    def _used(self, args: Sequence[Any], *, normed: bool) -> None:
         for one in self._reached(args):
-            if func._schema.name in BATCH_NORMS:
+            if normed:
                 self.seen[one].normed = True
             else:
                 self.seen[one].otherwise = True
@@ -122,6 +180,16 @@ class Survey(Watch):  # type: ignore[no-untyped-call]  # torch leaves its modes 
         """The products whose results are among the arguments."""
         found = (self._of.get(one, ()) for one in tree_leaves(args) if isinstance(one, Tensor))
         return tuple(dict.fromkeys(name for names in found for name in names))
+
+    def _norm(self, name: str, args: Sequence[Any]) -> Norm | None:
+        """The batch norm that a call is, if it is one by stored statistics."""
+        place = BATCH_NORMS.get(name)
+        if place is None:
+            return None
+        mean, variance = self.owners.of(args[place]), self.owners.of(args[place + 1])
+        if mean is None or variance is None:
+            return None
+        return Norm(scale=self.owners.of(args[1]), mean=mean, variance=variance, epsilon=args[-1])
 
     def _bias(self, args: Sequence[Any]) -> str | None:
         """The stored vector that is added, if that is what the addition adds."""

@@ -19,10 +19,13 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves
     def __init__(self, module: nn.Module) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.owners = Owners(module)
+        #: How many calls there were, this one included: the same number for the same call in every width of a model.
+        self.number = 0
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
+        self.number += 1
         product = product_of(func, args, kwargs or {}, self.owners)
         if product is None:
             return self.passed(func, args, kwargs or {})
