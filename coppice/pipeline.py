@@ -5,20 +5,17 @@ read -> trace -> score -> plan -> apply -> verify -> restore -> write -> reload 
 
 from __future__ import annotations
 
-import platform
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import torch
 from torch import nn
 
 from coppice import rules
 from coppice.channels import Group
 from coppice.errors import NothingToPrune
-from coppice.formats import open_upload, recognised
+from coppice.formats import AS_IT_CAME, MODEL_PART, open_upload, recognised
 from coppice.formats.source import Source
 from coppice.records.plan import Plan
 from coppice.records.report import (
@@ -37,7 +34,8 @@ from coppice.records.request import Heads, Part, Request, Task
 from coppice.steps import account, inspection
 from coppice.steps.allocate import Allocation, uniform
 from coppice.steps.make_plan import keeps_output
-from coppice.steps.measure import count_macs, measure
+from coppice.steps.measure import count_macs, disappointments, machine, measure
+from coppice.steps.provenance import input_files, versions
 from coppice.steps.restore import Basis, basis, restore
 from coppice.steps.score import Scores, score
 from coppice.steps.search import largest_cut
@@ -46,6 +44,7 @@ from coppice.tracing import Network, Traced, stored, trace
 from coppice.version import __version__
 
 Tell = Callable[[Progress], None]
+Files = Mapping[Part, Path]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,63 +72,75 @@ class Pruned:
     notes: tuple[str, ...]
 
 
-def run(request: Request, files: Mapping[Part, Path], out: Path, progress: Tell) -> Report:
+def run(request: Request, files: Files, out: Path, progress: Tell) -> Report:
     """Prune the uploaded model and write every artifact into `out`; raises a CoppiceError that says what to do.
 
     Nothing is returned that was not verified, written, loaded back in a clean process and compared.
     """
     progress(Progress(step="read", fraction=0.0))
     source = open_upload(request, files)
-    report = deliver(source, prune(source.network, request, progress), request, out, progress)
+    report = deliver(source, prune(source.network, request, progress), request, files, out, progress)
     return _with_bundle(report, out)
 
 
-def deliver(source: Source, pruned: Pruned, request: Request, out: Path, progress: Tell) -> Report:
+def deliver(source: Source, pruned: Pruned, request: Request, files: Files, out: Path, progress: Tell) -> Report:
     """Measure a cut, write its artifacts into the folder `out`, and load them back."""
     progress(Progress(step="measure", fraction=0.6))
-    report = report_on(source.network, pruned, request)
+    report = report_on(source.network, pruned, request, files)
     progress(Progress(step="write", fraction=0.7))
     artifacts = (*source.write(pruned.module, pruned.plan, report, out), _plan(pruned.plan, out))
     progress(Progress(step="reload", fraction=0.85))
     source.reload(pruned.module, artifacts, out)
-    return _completed(report, source).model_copy(update={"artifacts": artifacts})
+    report = report.model_copy(update={"artifacts": artifacts, "notes": (*report.notes, *source.notes)})
+    by_name = {artifact.name: out / artifact.file for artifact in artifacts}
+    written = next(by_name[name] for name in AS_IT_CAME[request.framework] if name in by_name)
+    return _completed(report, source, (files[MODEL_PART[request.framework]].stat().st_size, written.stat().st_size))
 
 
-def _completed(report: Report, source: Source) -> Report:
-    """The report with what only the format knows: what its files do without, and how fast its own runtime is."""
-    costs = {"before": report.before, "after": report.after}
-    for (when, cost), latency in zip(costs.items(), source.latencies or (), strict=False):
-        measured = {"latency_ms": latency.milliseconds, "latency_spread_ms": latency.spread}
-        costs[when] = cost.model_copy(update=measured)
-    return report.model_copy(update={"notes": (*report.notes, *source.notes), **costs})
+def _completed(report: Report, source: Source, sizes: tuple[int, int]) -> Report:
+    """The report with what is known once files are written: their sizes, and how fast the format's own runtime is."""
+    costs = []
+    latencies = source.latencies or (None, None)
+    for cost, size, latency in zip((report.before, report.after), sizes, latencies, strict=True):
+        measured: dict[str, float] = {"file_bytes": size}
+        if latency is not None:
+            measured |= {"latency_ms": latency.milliseconds, "latency_spread_ms": latency.spread}
+        costs.append(cost.model_copy(update=measured))
+    before, after = costs
+    update = {"before": before, "after": after, "warnings": disappointments(before, after)}
+    return report.model_copy(update=update)
 
 
-def report_on(network: Network, pruned: Pruned, request: Request) -> Report:
-    """Measure a cut and say everything of it that is known before files are written."""
+def report_on(network: Network, pruned: Pruned, request: Request, files: Files | None = None) -> Report:
+    """Measure a cut and say everything of it that is known before files are written; a live model has no files."""
     before, after = measure(network, pruned.module)
     return Report(
         coppice=__version__,
         request=request,
-        versions=versions(),
+        versions=versions(request.framework),
+        inputs=input_files(request, files or {}),
+        machine=machine(),
         groups=pruned.groups,
         frozen=pruned.frozen,
         verification=pruned.verification,
         quality=pruned.quality,
         before=before,
         after=after,
+        warnings=disappointments(before, after),
         summary=summary(network, pruned.module),
         notes=pruned.notes,
     )
 
 
-def inspect(request: Request, files: Mapping[Part, Path], out: Path, progress: Tell) -> Inspection:
+def inspect(request: Request, files: Files, out: Path, progress: Tell) -> Inspection:
     """As `run`, but nothing is pruned: the account says what could be, and is the only artifact."""
     progress(Progress(step="read", fraction=0.0))
     request = recognised(request, files)
     network = open_upload(request, files).network
     progress(Progress(step="trace", fraction=0.5))
     artifact = Artifact(name=RESULTS[Task.INSPECT], file="inspection.json", media_type="application/json")
-    found = inspect_network(network, request).model_copy(update={"artifacts": (artifact,)})
+    update = {"artifacts": (artifact,), "inputs": input_files(request, files)}
+    found = inspect_network(network, request).model_copy(update=update)
     (out / artifact.file).write_text(found.model_dump_json(indent=2))
     return found
 
@@ -147,7 +158,7 @@ def inspect_network(network: Network, request: Request) -> Inspection:
     return Inspection(
         coppice=__version__,
         request=request.model_copy(update={"task": Task.INSPECT}),
-        versions=versions(),
+        versions=versions(request.framework),
         groups=groups,
         frozen=frozen,
         summary=inspection.table(groups, frozen),
@@ -202,11 +213,6 @@ def cut(prepared: Prepared, request: Request, progress: Tell) -> Pruned:
 
 def _traced(network: Network, request: Request) -> Traced:
     return trace(network, rules.rule_of, whole_heads=request.heads is Heads.WHOLE)
-
-
-def versions() -> dict[str, str]:
-    """The versions that a result depends on."""
-    return {"python": platform.python_version(), "torch": str(torch.__version__), "numpy": np.__version__}
 
 
 def _omitted(groups: Sequence[Group], names: account.Names, omit: Sequence[str]) -> dict[int, str]:

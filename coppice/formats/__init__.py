@@ -23,6 +23,13 @@ Opener = Callable[[Request, Files], Source]
 #: The part that carries the model, per framework: its kind chooses the opener.
 MODEL_PART = {Framework.PYTORCH: Part.WEIGHTS, Framework.KERAS: Part.MODEL, Framework.ONNX: Part.MODEL}
 
+#: Artifacts of the same kind as that part, per framework: the first that there is.
+AS_IT_CAME = {
+    Framework.PYTORCH: ("weights", "state_dict", "model"),
+    Framework.KERAS: ("model",),
+    Framework.ONNX: ("model",),
+}
+
 #: (framework of the call, kind of the file) -> "module:function".
 OPENERS: dict[tuple[Framework, Kind], str] = {
     (Framework.PYTORCH, Kind.TORCH): "coppice.formats.pytorch.source:open_torch",

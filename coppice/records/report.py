@@ -73,10 +73,16 @@ class Cost(Record):
     bytes: int = Field(description="parameters and buffers as stored, in bytes")
     macs: int = Field(description="multiply-accumulates of one sample")
     activation_bytes: int | None = Field(
-        default=None, description="largest sum of the tensors alive at once in the forward pass of one sample, bytes"
+        default=None,
+        description="largest sum of the tensors alive at once in the forward pass of one sample, its input included "
+        "and what is stored in the model not, bytes",
     )
-    file_bytes: int | None = Field(default=None, description="of the model's file: as it was sent, as it is given back")
-    latency_ms: float | None = Field(default=None, description="median of one sample, milliseconds, paired runs")
+    file_bytes: int | None = Field(
+        default=None, description="of the file that was sent with the weights, and of the same kind of file given back"
+    )
+    latency_ms: float | None = Field(
+        default=None, description="median of one sample, milliseconds, both models by turns"
+    )
     latency_spread_ms: float | None = Field(default=None, description="interquartile range, milliseconds")
 
 
@@ -154,7 +160,10 @@ class Account(Record):
 
     coppice: str
     request: Request
-    versions: dict[str, str] = Field(default_factory=dict)
+    versions: dict[str, str] = Field(default_factory=dict, description="of what computed, package -> version")
+    inputs: dict[Part, InputFile] = Field(
+        default_factory=dict, description="the files of the request; none of a model that was live"
+    )
     groups: tuple[GroupReport, ...] = ()
     frozen: tuple[FrozenReport, ...] = ()
     summary: str = Field(description="the status message when done")
@@ -170,8 +179,8 @@ class Report(Account):
     after: Cost
     criterion: str = Field(default="l1", description="what decided which channels go")
     quality: Quality | None = Field(default=None, description="None where no samples were sent")
-    machine: Machine | None = None
-    inputs: dict[Part, InputFile] = Field(default_factory=dict)
+    warnings: tuple[str, ...] = Field(default=(), description="what was not won though channels went")
+    machine: Machine | None = Field(default=None, description="that latency was measured on")
 
 
 class Inspection(Account):

@@ -43,7 +43,7 @@ def with_shares(
     """The lines with the two shares of each group; `macs` are those of the whole model on `inputs`."""
     tensors = stored(module)
     parameters = {name: tensor.numel() for name, tensor in module.named_parameters()}
-    at_weights = _macs_at_weights(module, inputs)
+    at_weights = macs_at_weights(module, inputs)
     total = sum(parameters.values())
 
     def held(group: Group, amounts: Mapping[str, int], whole: int) -> float:
@@ -117,7 +117,8 @@ class _Counting(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch le
         return result
 
 
-def _macs_at_weights(module: nn.Module, inputs: Sequence[torch.Tensor]) -> Mapping[str, int]:
+def macs_at_weights(module: nn.Module, inputs: Sequence[torch.Tensor]) -> Mapping[str, int]:
+    """The multiply-accumulates of one forward pass by the parameter that is multiplied."""
     owners = {_place(tensor): name for name, tensor in module.named_parameters()}
     with torch.no_grad(), unfused(), _Counting(owners) as counting:
         module(*inputs)
