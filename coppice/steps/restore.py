@@ -94,7 +94,7 @@ def restore(network: Network, shared: Basis | None, cut: nn.Module, plan: Plan, 
             modules, fitted = {AS_CUT: cut}, {AS_CUT: ()}
             notes.append(f"The weights were not repaired, because the model does not run on many samples: {e.message}")
     judged = {method: shared.judge.of(module) for method, module in modules.items()}
-    best = _best(judged)
+    best = nearest(judged)
     return Restored(
         module=modules[best],
         quality=Quality(
@@ -122,7 +122,7 @@ def _methods(seen: Survey) -> list[Method]:
     return [*methods, Method.RESIDUAL] if any(one.branch is not None for one in seen.seen.values()) else methods
 
 
-def _best(judged: Mapping[str, Fidelity]) -> str:
+def nearest(judged: Mapping[str, Fidelity]) -> str:
     """The nearest to the original of those that are right no less often than the plain cut; the first among equals."""
     floor = judged[AS_CUT].accuracy or 0.0
     fit = [method for method, fidelity in judged.items() if (fidelity.accuracy or 0.0) >= floor]

@@ -1,0 +1,181 @@
+"""The repair of a cut model, held to networks in which the half that goes can be had from the half that stays.
+
+Every producer's second half of filters is eight times its first half, so l1 removes the first, and what reads the channels
+can make up for it exactly: an eighth of the weight of a removed channel goes to its like. A repair must find that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from coppice import pipeline
+from coppice.calibration import least_squares
+from coppice.records.report import Fidelity, Progress
+from coppice.records.request import Framework, Request
+from coppice.steps.apply import copied
+from coppice.steps.restore import nearest
+from coppice.tracing import Layer, Network
+from coppice.tracing.samples import Samples
+
+
+@pytest.fixture(autouse=True)
+def _hardly_any_ridge(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The ridge keeps weights from exact recovery on purpose; here recovery is what is looked at."""
+    monkeypatch.setattr(least_squares, "ALPHA", 1e-7)
+    torch.manual_seed(0)
+    yield
+
+
+class Wired(nn.Module):
+    """Layers by name, and a wiring of them."""
+
+    def __init__(self, **layers: nn.Module) -> None:
+        super().__init__()
+        for name, layer in layers.items():
+            self.add_module(name, layer)
+
+    def forward(self, x: Tensor) -> Tensor:
+        raise NotImplementedError
+
+
+class Concat(Wired):
+    def forward(self, x: Tensor) -> Tensor:
+        return self.out(torch.cat([F.relu(self.a(x)), F.relu(self.b(x))], 1)).mean((2, 3))
+
+
+class Residual(Wired):
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.relu(self.stem(x))
+        return self.out(F.relu(x + self.second(F.relu(self.first(x))))).mean((2, 3))
+
+
+class Attention(Wired):
+    def forward(self, x: Tensor) -> Tensor:
+        weights = (self.q(x) @ self.k(x).transpose(1, 2)).softmax(-1)
+        return self.out(weights @ self.v(x))
+
+
+IMAGE = (3, 9, 8)
+NETS: dict[str, tuple[nn.Module, tuple[int, ...]]] = {
+    "convolution": (nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 5, 3, 2, 1)), IMAGE),
+    "without bias": (nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 5, 3, bias=False)), IMAGE),
+    "dilated": (nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 5, 2, dilation=3, padding=2)), IMAGE),
+    "batch norm": (
+        nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 5, 3, bias=False)),
+        IMAGE,
+    ),
+    "transposed": (nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.ConvTranspose2d(8, 5, 3, 2, 1, 1)), IMAGE),
+    "depthwise between": (
+        nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3, groups=8), nn.ReLU(), nn.Conv2d(8, 5, 1)),
+        IMAGE,
+    ),
+    "linear": (nn.Sequential(nn.Linear(6, 16), nn.ReLU(), nn.Linear(16, 4)), (6,)),
+    "flattened": (nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 7 * 6, 4)), IMAGE),
+    "concatenated": (Concat(a=nn.Conv2d(3, 8, 3), b=nn.Conv2d(3, 6, 3), out=nn.Conv2d(14, 5, 1)), IMAGE),
+    "residual": (
+        Residual(
+            stem=nn.Conv2d(3, 8, 3, 1, 1),
+            first=nn.Conv2d(8, 6, 3, 1, 1),
+            second=nn.Conv2d(6, 8, 3, 1, 1),
+            out=nn.Conv2d(8, 4, 1),
+        ),
+        IMAGE,
+    ),
+    "values of an attention": (
+        Attention(q=nn.Linear(6, 6), k=nn.Linear(6, 6), v=nn.Linear(6, 8), out=nn.Linear(8, 3)),
+        (5, 6),
+    ),
+}
+#: Layers that stay whole.
+KEPT = {"values of an attention": ("q", "k")}
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_what_can_be_had_from_the_rest_is_recovered(name: str) -> None:
+    module, shape = NETS[name]
+    network = _network(_doubled(copied(module), KEPT.get(name, ())), shape, samples=400)
+    pruned = pipeline.prune(network, _request(omit=KEPT.get(name, ())), _silent)
+    x = torch.randn(50, *shape)
+    with torch.no_grad():
+        wanted, found = network.module(x), pruned.module(x)
+    assert pruned.quality is not None
+    assert pruned.quality.cut.distance is not None
+    assert ((wanted - found).square().mean() / wanted.var()).item() < 1e-3 * pruned.quality.cut.distance
+
+
+def test_nothing_is_repaired_where_that_is_not_wanted() -> None:
+    module, shape = NETS["linear"]
+    network = _network(_doubled(copied(module), ()), shape, samples=40)
+    pruned = pipeline.prune(network, _request().model_copy(update={"restore": False}), _silent)
+    assert pruned.quality is not None
+    assert pruned.quality.restored == pruned.quality.cut
+    assert torch.equal(pruned.module[2].weight, network.module[2].weight[:, pruned.plan.kept["2.weight"][1]])
+
+
+def test_the_original_and_its_statistics_stay_as_they_are() -> None:
+    module, shape = NETS["batch norm"]
+    network = _network(_doubled(copied(module), ()), shape, samples=40)
+    before = {name: one.clone() for name, one in network.module.state_dict().items()}
+    pipeline.prune(network, _request(), _silent)
+    assert all(torch.equal(one, network.module.state_dict()[name]) for name, one in before.items())
+
+
+def test_a_repair_that_fits_its_samples_and_nothing_else_is_not_given_back() -> None:
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Linear(200, 64), nn.ReLU(), nn.Linear(64, 3)).eval()
+    inputs = torch.randn(60, 200)
+    inputs[:48] *= 1e-4  # what is fitted to is not what is held out
+    layers = tuple(Layer(name=path, path=path, kind="") for path in ("0", "1", "2"))
+    network = Network(module=module, inputs=(inputs[:2],), layers=layers, samples=Samples(inputs=(inputs,)))
+    quality = pipeline.prune(network, _request(), _silent).quality
+    assert quality is not None
+    distances = [one.fidelity.distance for one in quality.candidates]
+    assert quality.restored.distance == min(one for one in distances if one is not None)
+    assert [one.method for one in quality.candidates if one.chosen] == ["cut"]
+
+
+def test_right_answers_count_before_nearness() -> None:
+    judged = {
+        "cut": Fidelity(accuracy=0.6, distance=0.5),
+        "nearer": Fidelity(accuracy=0.5, distance=0.1),
+        "near": Fidelity(accuracy=0.7, distance=0.2),
+        "broken": Fidelity(accuracy=0.9, distance=None),
+    }
+    assert nearest(judged) == "near"
+
+
+def _doubled(module: nn.Module, plain: tuple[str, ...]) -> nn.Module:
+    """Make the second half of every producer's filters a multiple of the first."""
+    layers = [
+        (name, part) for name, part in module.named_modules() if hasattr(part, "weight") and part.weight.dim() > 1
+    ]
+    with torch.no_grad():
+        for name, part in layers[:-1]:
+            if name in plain:
+                continue
+            half = part.weight.shape[0] // 2
+            # A depthwise filter scales as its input did already.
+            factor = 1 if isinstance(part, nn.Conv2d) and part.groups > 1 else 8
+            part.weight[half:] = factor * part.weight[:half]
+            if part.bias is not None:
+                part.bias[half:] = 8 * part.bias[:half]
+    return module.eval()
+
+
+def _network(module: nn.Module, shape: tuple[int, ...], *, samples: int) -> Network:
+    inputs = (torch.randn(samples, *shape),)
+    layers = tuple(Layer(name=path, path=path, kind="") for path, _ in module.named_modules() if path)
+    return Network(module=module, inputs=(inputs[0][:2],), layers=layers, samples=Samples(inputs=inputs))
+
+
+def _request(*, omit: tuple[str, ...] = ()) -> Request:
+    return Request(framework=Framework.PYTORCH, percent=0.5, criterion="l1", omit=omit)
+
+
+def _silent(_: Progress) -> None:
+    """Nobody listens."""
