@@ -53,7 +53,7 @@ def _warm_up() -> None:
     """Import and run once whatever costs seconds the first time: the wait is over before there is a job."""
     import torch
 
-    from coppice import pipeline, rules  # noqa: F401
+    from coppice import rules, tasks  # noqa: F401
     from coppice.formats import OPENERS
     from coppice.formats.clean_process import start_ahead
     from coppice.formats.pytorch import reload as torch_reload
@@ -74,7 +74,7 @@ def _close_input() -> None:
 
 
 def _run(folder: Path, channel: TextIO) -> None:
-    from coppice import pipeline
+    from coppice import tasks
 
     def tell(progress: Progress) -> None:
         print(progress.model_dump_json(), file=channel, flush=True)
@@ -82,7 +82,7 @@ def _run(folder: Path, channel: TextIO) -> None:
     request = Request.model_validate_json((folder / "request.json").read_bytes())
     out = folder / "out"
     out.mkdir(exist_ok=True)
-    account = pipeline.TASKS[request.task](request, _files(folder, request), out, tell)
+    account = tasks.TASKS[request.task](request, _files(folder, request), out, tell)
     (out / "report.json").write_text(account.model_dump_json(indent=2))
 
 

@@ -3,12 +3,11 @@
 Used by `coppice prune --server`; usable by itself:
 
     with Client("https://127.0.0.1:8443", verify=False) as client:
-        report = client.run(request, files, out, print)
+        account = client.run(request, files, out, print)
 """
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -20,11 +19,21 @@ import httpx
 from pydantic import ValidationError
 
 from coppice.errors import BY_CODE, CoppiceError, JobCrashed, ServiceUnavailable
-from coppice.records.report import Progress, Report
-from coppice.records.request import Part, Request
+from coppice.records.report import ACCOUNTS, RESULTS, Account, Progress
+from coppice.records.request import Part, Request, Task
+from coppice.records.texts import written
 
 #: Seconds between two looks at a job: short at first, for the small models; then gentle to the server.
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 2.0
+
+#: attribute of `Request` -> the parameter that carries it, where their names differ.
+PARAMETERS = {"omit": "ommitted"}
+
+#: The call of a task, where it is not one call for each framework.
+_CALLS = {Task.INSPECT: "inspect"}
+
+#: The artifact that is a job's account.
+ARTIFACTS = {**RESULTS, Task.PRUNE: "report"}
 
 #: The status numbers of the contract.
 DONE, QUEUED, RUNNING = 0, 1, 2
@@ -64,36 +73,32 @@ class Client:
 
     def run(
         self, request: Request, files: Mapping[Part, Path], out: Path, progress: Callable[[Progress], None]
-    ) -> Report:
+    ) -> Account:
         """Submit, wait, download every artifact into `out`: the pipeline's own signature, elsewhere."""
         progress(Progress(step="upload", fraction=0))
         txid = self.submit(request, files)
         self.wait(txid, progress)
-        report = self.report(txid)
-        for artifact in report.artifacts:
+        account = self.account(txid, request.task)
+        for artifact in account.artifacts:
             progress(Progress(step="download", fraction=1, detail=artifact.file))
             self.download(txid, out / artifact.file, artifact=artifact.name)
-        return report
+        return account
 
     def submit(self, request: Request, files: Mapping[Part, Path]) -> str:
         """Send a job; returns its transaction id."""
-        given: dict[str, Any] = {
-            "percent": request.percent,
-            "ommitted": ",".join(request.omit),
-            "criterion": request.criterion,
-            "seed": request.seed,
-            "heads": request.heads.value,
-            "model_name": request.model_name,
-            "model_args": json.dumps(request.model_args) if request.model_args else None,
-            "input_size": None if request.input_size is None else ";".join(map(str, request.input_size)),
+        given = request.model_dump(exclude={"framework", "task", "files"}, exclude_defaults=True)
+        parameters = {
+            PARAMETERS.get(name, name): written(name, getattr(request, name))
+            for name in given
+            if not (name == "percent" and request.percents)  # which say it
         }
+        call = _CALLS.get(request.task, f"{request.framework.value}_{request.task.value}")
         with ExitStack() as stack:
             parts = [
                 (part.value, (request.files[part], stack.enter_context(path.open("rb"))))
                 for part, path in files.items()
             ]
-            parameters = {name: value for name, value in given.items() if value is not None}
-            body = self._json("POST", f"{request.framework.value}_prune", params=parameters, files=parts)
+            body = self._json("POST", call, params=parameters, files=parts)
         return str(body["txid"])
 
     def status(self, txid: str) -> Status:
@@ -119,12 +124,12 @@ class Client:
             pause = min(pause * 1.5, LONGEST_PAUSE)
         return status
 
-    def report(self, txid: str) -> Report:
-        """The account of a finished job."""
-        with self._answer("GET", "download", params={"txid": txid, "artifact": "report"}) as answer:
+    def account(self, txid: str, task: Task = Task.PRUNE) -> Account:
+        """The account of a finished job: what was done, and which artifacts there are."""
+        with self._answer("GET", "download", params={"txid": txid, "artifact": ARTIFACTS[task]}) as answer:
             answer.read()
             try:
-                return Report.model_validate_json(answer.content)
+                return ACCOUNTS[task].model_validate_json(answer.content)
             except ValidationError as e:
                 raise ServiceUnavailable(f"{self._url} gave a report of another version of Coppice: {e}") from e
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import torch
 from torch import nn
@@ -22,7 +22,8 @@ from coppice.formats.onnx import live as onnx_live
 from coppice.formats.pytorch.named_inputs import forget_names, give_by_name
 from coppice.records.plan import Plan
 from coppice.records.report import Inspection, Progress, Report
-from coppice.records.request import Framework, Part, Request, parse_heads, parse_percent
+from coppice.records.request import Framework, Part, Request, Task
+from coppice.records.texts import READERS
 from coppice.steps.apply import copied
 from coppice.tracing import Layer, Network
 
@@ -54,29 +55,47 @@ class Result:
     report: Report
 
 
+class Options(TypedDict, total=False):
+    """How a model is cut: what `prune` and `sweep` may be told beside the model and how much of it is to go."""
+
+    omit: Sequence[str]  # layers that keep their output channels: names, prefixes or globs
+    criterion: str  # "auto" is "obs" where there are samples and "l1" where there are none
+    spread: str  # "uniform": every group loses the same share; "global": taken where the model misses it least
+    target: str  # what `percent` is a share of: "channels", "params", "macs", "bytes" or "latency"
+    round_to: int  # widths that are cut become multiples of it
+    ratios: Mapping[str, float]  # layer, prefix or glob -> its own share, in place of `percent`
+    keep: Mapping[str, Sequence[int]]  # layer -> numbers of output channels that stay
+    restore: bool  # repair the kept weights where there are samples; it is so unless said otherwise
+    seed: int
+    heads: str  # of attention: "width" makes every head narrower, "whole" removes heads
+
+
 def prune(
     model: Any,
     *,
-    percent: float,
-    omit: Sequence[str] = (),
+    percent: float | None = None,
+    max_drop: float | None = None,
     example_inputs: Inputs | None = None,
-    criterion: str = "l1",
-    seed: int = 0,
-    heads: str = "width",
+    **options: Unpack[Options],
 ) -> Result:
     """Remove `percent` of the channels of every prunable group of a torch, Keras or ONNX model; it stays untouched.
 
     `example_inputs` are what `model(*example_inputs)` takes, batch dimension included, or a mapping of what it takes
     by keyword; Keras and ONNX models state their own. An ONNX model is a `ModelProto`, or the path of a file; the
     result is a `ModelProto`.
-    `omit` names layers (also by prefix or glob) that keep their output channels. `heads="whole"` removes heads of
-    attention where "width" makes every head narrower. Raises a `CoppiceError`.
+    `max_drop` looks for the smallest model that loses no more than that of its accuracy on the samples.
+    The other keywords are those of `Options`. Raises a `CoppiceError`.
     """
+    given = {**options, "percent": percent, "max_drop": max_drop}
     if (live := _live(model)) is not None:
-        return _prune_live(model, live, _request(live.framework, percent, omit, criterion, seed, heads))
-    request = _request(Framework.PYTORCH, percent, omit, criterion, seed, heads)
+        return _prune_live(model, live, _request(live.framework, Task.PRUNE, given))
+    request = _request(Framework.PYTORCH, Task.PRUNE, given)
     network = _network(model, example_inputs)
     pruned = pipeline.prune(network, request, _silent)
+    return _result(model, network, pruned, request)
+
+
+def _result(model: nn.Module, network: Network, pruned: pipeline.Pruned, request: Request) -> Result:
     report = pipeline.report_on(network, pruned, request)
     forget_names(pruned.module)
     # After the measuring: a forward pass in training mode would move the batch-norm statistics of the result.
@@ -94,15 +113,15 @@ def inspect(
     heads: str = "width",
 ) -> Inspection:
     """The groups of a live model that could be pruned and the channels that can't, with reasons; nothing is cut."""
+    given = {"percent": percent, "omit": omit, "heads": heads}
     if (live := _live(model)) is not None:
-        request = _request(live.framework, percent, omit, heads=heads)
+        request = _request(live.framework, Task.INSPECT, given)
         with TemporaryDirectory() as folder:
             saved = live.save(model, Path(folder))
             request = request.model_copy(update=_named(saved))
             return pipeline.inspect(request, {Part.MODEL: saved}, Path(folder), _silent)
-    return pipeline.inspect_network(
-        _network(model, example_inputs), _request(Framework.PYTORCH, percent, omit, heads=heads)
-    )
+    request = _request(Framework.PYTORCH, Task.INSPECT, given)
+    return pipeline.inspect_network(_network(model, example_inputs), request)
 
 
 def _live(model: object) -> _Live | None:
@@ -120,24 +139,14 @@ def _prune_live(model: Any, live: _Live, request: Request) -> Result:
         return Result(model=live.load(model, files["model"]), plan=plan, report=report)
 
 
-def _request(
-    framework: Framework,
-    percent: float,
-    omit: Sequence[str],
-    criterion: str = "l1",
-    seed: int = 0,
-    heads: str = "width",
-) -> Request:
-    if isinstance(omit, str):
+def _request(framework: Framework, task: Task, given: Mapping[str, object]) -> Request:
+    for name in given:
+        if name not in READERS:
+            raise TypeError(f"no keyword is called {name!r}; see coppice.library.Options")
+    if isinstance(omit := given.get("omit"), str):
         raise BadRequest(f"omit={omit!r} is one text. Give a list of layer names: omit=[{omit!r}].", field="omit")
-    return Request(
-        framework=framework,
-        percent=parse_percent(percent),
-        omit=tuple(omit),
-        criterion=criterion,
-        seed=seed,
-        heads=parse_heads(heads),
-    )
+    values = {name: READERS[name](value) for name, value in given.items() if value is not None}
+    return Request.model_validate({**values, "framework": framework, "task": task})
 
 
 def _network(model: Any, example_inputs: Inputs | None) -> Network:

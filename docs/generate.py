@@ -18,7 +18,7 @@ from typer.cli import get_docs_for_click
 from coppice import errors, keras_layers, rules
 from coppice.cli.app import app
 from coppice.cli.serve import flag
-from coppice.criteria import CRITERIA
+from coppice.criteria import CRITERIA, INSTEAD, WITH_SAMPLES, WITHOUT_SAMPLES
 from coppice.formats import OPENERS
 from coppice.http.intake import INTAKES, Intake
 from coppice.http.parameters import parameters_of
@@ -75,10 +75,20 @@ def errors_page() -> str:
 
 
 def criteria_page() -> str:
-    rows = ((f"`{name}`", first_line(criterion)) for name, criterion in CRITERIA.items())
-    return "# Criteria\n\nWhat decides which channels of a group go: the lowest scores do.\n\n" + table(
-        ("criterion", "score of a channel"), rows
+    rows = (
+        (f"`{name}`", first_line(entry.rate), entry.needs.value, source(entry.rate)) for name, entry in CRITERIA.items()
     )
+    return (
+        "# Criteria\n\nWhat decides which channels of a group go: the lowest scores do. Without a word, "
+        f"`{WITH_SAMPLES}` where there are samples and `{WITHOUT_SAMPLES}` where there are none. Channels that a "
+        f"criterion can't judge are left to `{INSTEAD}`, and the report names them.\n\n"
+        + table(("criterion", "score of a channel", "needs", "source"), rows)
+    )
+
+
+def source(rate: object) -> str:
+    """What the file of a criterion says it was taken from."""
+    return " ".join((sys.modules[rate.__module__].__doc__ or "").split("\n\n")[0].split())
 
 
 def rules_page() -> str:
@@ -121,7 +131,8 @@ def command_page() -> str:
 def calls_page() -> str:
     parts = ["# HTTP calls\n\nUnder `/api` and under `/edgeai/run/api`; a running service describes them at `/docs`.\n"]
     for name, (method, address) in ADDRESSES.items():
-        parts.append(f"## `{method} {address}`\n\n{first_line(getattr(Calls, name))}\n")
+        told = INTAKES[name].description if name in INTAKES else first_line(getattr(Calls, name))
+        parts.append(f"## `{method} {address}`\n\n{told}\n")
         if name in INTAKES:
             parts.append(_inputs(INTAKES[name]))
     return "\n".join(parts)

@@ -2,38 +2,25 @@
 
 from __future__ import annotations
 
-from coppice.cli import local, options, output
+from coppice.cli import options, output, running
+from coppice.records.report import Inspection
+from coppice.records.request import SHOWN, Heads, Task
 
 
+@options.flags
 def inspect(
-    file: options.File,
-    percent: options.Percent = "0.5",
+    model: options.Model,
+    percent: options.Percent = str(SHOWN),
     omit: options.Omit = "",
-    heads: options.Heads = "width",
-    class_def: options.ClassDef = None,
-    model_name: options.ModelName = None,
-    model_args: options.ModelArgs = None,
-    input_size: options.InputSize = None,
-    dataset: options.Dataset = None,
+    heads: options.OfHeads = Heads.WIDTH.value,
     as_json: options.Json = False,
 ) -> None:
     """List the groups of channels that could be pruned and those that can't, with reasons; prunes nothing."""
-    arguments = options.Arguments(
-        file=file,
-        percent=percent,
-        omit=omit,
-        criterion="l1",
-        seed=0,
-        heads=heads,
-        class_def=class_def,
-        model_name=model_name,
-        model_args=model_args,
-        input_size=input_size,
-        dataset=dataset,
-    )
-    with output.reported(as_json=as_json), options.request_of(arguments) as (request, files):
-        with output.progress_bar() as progress:
-            inspection = local.inspect(request, files, progress)
+    with (
+        output.reported(as_json=as_json),
+        options.request_of(model, Task.INSPECT, percent=percent, omit=omit, heads=heads) as (request, files),
+        running.done(Inspection, request, files, running.Service()) as (inspection, _),
+    ):
         if as_json:
             output.print_json(inspection)
         else:

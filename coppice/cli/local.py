@@ -6,28 +6,18 @@ import sys
 from collections.abc import Callable, Mapping
 from contextlib import redirect_stdout
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
-from coppice.records.report import Inspection, Progress, Report
+from coppice.records.report import Account, Progress
 from coppice.records.request import Part, Request
 
 # The engine is imported when it is used: torch takes seconds, and `coppice keys list` has no use for it.
 
 
-def prune(request: Request, files: Mapping[Part, Path], out: Path, progress: Callable[[Progress], None]) -> Report:
-    """Run the pipeline; the artifacts are in `out` afterwards."""
+def run(request: Request, files: Mapping[Part, Path], out: Path, progress: Callable[[Progress], None]) -> Account:
+    """Run the job of the request's task; its artifacts are in `out` afterwards."""
     progress(Progress(step="start", fraction=0, detail="loading torch"))
-    from coppice import pipeline
+    from coppice import tasks
 
     # What the model's own code prints must not mix with `--json`.
     with redirect_stdout(sys.stderr):
-        return pipeline.run(request, files, out, progress)
-
-
-def inspect(request: Request, files: Mapping[Part, Path], progress: Callable[[Progress], None]) -> Inspection:
-    """Find the groups, without pruning."""
-    progress(Progress(step="start", fraction=0, detail="loading torch"))
-    from coppice import pipeline
-
-    with redirect_stdout(sys.stderr), TemporaryDirectory(prefix="coppice-") as folder:
-        return pipeline.inspect(request, files, Path(folder), progress)
+        return tasks.TASKS[request.task](request, files, out, progress)

@@ -1,45 +1,97 @@
-"""The arguments that `prune` and `inspect` share, and the request that they make."""
+"""The options that the commands share, as records whose fields are the flags, and the request that they make.
+
+Every text is read by the reader of its name in `records.texts`, so a flag needs one line here and nothing else.
+"""
 
 from __future__ import annotations
 
+import inspect
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields, is_dataclass
+from functools import wraps
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, get_type_hints
 
 import typer
 
 from coppice.errors import ParameterMissing, UnknownFormat
-from coppice.records.inputs import parse_input_size, parse_model_args
-from coppice.records.request import Framework, Part, Request, parse_heads, parse_omit, parse_percent
+from coppice.records.request import CRITERIA, Framework, Heads, Part, Request, Spread, Target, Task
+from coppice.records.texts import READERS
 
-File = Annotated[
-    Path,
-    typer.Argument(
-        help="the model: .pth, .pt or .safetensors (a state dict), .h5, .keras, .onnx, or a SavedModel (folder or .zip)"
-    ),
+Percent = Annotated[
+    str | None, typer.Option(help="fraction of the channels of every group, or of --target, to remove, e.g. 0.4")
 ]
-Percent = Annotated[str, typer.Option(help="fraction of the channels of every group to remove, e.g. 0.4")]
 Omit = Annotated[
     str, typer.Option(help="layers that keep their output channels: names, prefixes or globs, separated by commas")
 ]
-Criterion = Annotated[str, typer.Option(help="what decides which channels go: l1, l2, random")]
-Heads = Annotated[str, typer.Option(help="what attention loses: width (every head gets narrower) or whole (heads)")]
-Seed = Annotated[int, typer.Option(help="seed of everything random")]
-ClassDef = Annotated[Path | None, typer.Option(help="Python file that defines the model (PyTorch)")]
-ModelName = Annotated[str | None, typer.Option(help="class to build from it, or a function that does (PyTorch)")]
-ModelArgs = Annotated[
-    str | None, typer.Option(help='its arguments as JSON: {"classes": 10} by name, [10] in order (PyTorch)')
-]
-InputSize = Annotated[
-    str | None,
-    typer.Option(help="shape of one sample, no batch dimension: 1,28,28; several: 3,32,32;10; words: 128:int64<30522"),
-]
-Dataset = Annotated[Path | None, typer.Option(help="sample data: a DataLoader saved by torch.save (PyTorch)")]
+OfHeads = Annotated[str, typer.Option(help="what attention loses: width (every head gets narrower) or whole (heads)")]
 Json = Annotated[bool, typer.Option("--json", help="print one JSON document, also for a failure")]
+
+
+Asked = tuple[Request, dict[Part, Path]]
+
+
+def _one_of(choices: Iterable[str]) -> str:
+    return ", ".join(choices)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model:
+    """The model, what else it takes to build it, and samples of what it is for."""
+
+    file: Annotated[
+        Path,
+        typer.Argument(
+            help="the model: .pth, .pt or .safetensors (a state dict), .h5, .keras, .onnx, or a SavedModel (folder or "
+            ".zip)"
+        ),
+    ]
+    class_def: Annotated[Path | None, typer.Option(help="Python file that defines the model (PyTorch)")] = None
+    model_name: Annotated[
+        str | None, typer.Option(help="class to build from it, or a function that does (PyTorch)")
+    ] = None
+    model_args: Annotated[
+        str | None, typer.Option(help='its arguments as JSON: {"classes": 10} by name, [10] in order (PyTorch)')
+    ] = None
+    input_size: Annotated[
+        str | None,
+        typer.Option(
+            help="shape of one sample, no batch dimension: 1,28,28; several: 3,32,32;10; words: 128:int64<30522"
+        ),
+    ] = None
+    dataset: Annotated[
+        Path | None,
+        typer.Option(
+            help="sample data: .npz, .npy or .safetensors of inputs and labels, or a DataLoader saved by torch.save "
+            "(PyTorch); with it the kept weights are repaired"
+        ),
+    ] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cut:
+    """How a model is cut."""
+
+    omit: Omit = ""
+    criterion: Annotated[str, typer.Option(help=f"what decides which channels go: {_one_of(CRITERIA)}")] = "auto"
+    spread: Annotated[str, typer.Option(help=f"how the cut is spread over the groups: {_one_of(Spread)}")] = (
+        Spread.UNIFORM.value
+    )
+    target: Annotated[str, typer.Option(help=f"what the fraction is of: {_one_of(Target)}")] = Target.CHANNELS.value
+    round_to: Annotated[str, typer.Option(help="widths that are cut become multiples of it, e.g. 8")] = "1"
+    ratios: Annotated[
+        str, typer.Option(help="fractions of single layers, names, prefixes or globs: layer1=0.3,fc*=0.7")
+    ] = ""
+    keep: Annotated[
+        str, typer.Option(help="output channels that stay, by layer and number from 0 on: conv1=0,3,5;fc1=0-15")
+    ] = ""
+    restore: Annotated[bool, typer.Option(help="repair the kept weights where there are samples")] = True
+    heads: OfHeads = Heads.WIDTH.value
+    seed: Annotated[str, typer.Option(help="seed of everything random")] = "0"
+
 
 #: suffix of the model's file -> family of calls, and the part that the file is.
 KINDS: dict[str, tuple[Framework, Part]] = {
@@ -58,64 +110,74 @@ KINDS: dict[str, tuple[Framework, Part]] = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Arguments:
-    """What was typed, before it is read."""
+def flags(command: Callable[..., None]) -> Callable[..., None]:
+    """A command whose parameters that are records of options become a flag for each of their fields."""
+    hints = get_type_hints(command, include_extras=True)
+    records = {name: hint for name, hint in hints.items() if is_dataclass(hint) and isinstance(hint, type)}
+    shown: list[inspect.Parameter] = []
+    for name, parameter in inspect.signature(command).parameters.items():
+        entries = _flags_of(records[name]) if name in records else [parameter.replace(annotation=hints[name])]
+        shown += [entry.replace(kind=inspect.Parameter.KEYWORD_ONLY) for entry in entries]
 
-    file: Path
-    percent: str
-    omit: str
-    criterion: str
-    seed: int
-    heads: str
-    class_def: Path | None
-    model_name: str | None
-    model_args: str | None
-    input_size: str | None
-    dataset: Path | None
+    @wraps(command)
+    def called(**given: Any) -> None:
+        made = {
+            name: record(**{entry.name: given.pop(entry.name) for entry in fields(record)})
+            for name, record in records.items()
+        }
+        command(**made, **given)
+
+    # Typer reads a command's flags from its signature.
+    called.__signature__ = inspect.Signature(shown)  # type: ignore[attr-defined]  # a documented attribute of functions
+    return called
+
+
+def _flags_of(record: type[Any]) -> list[inspect.Parameter]:
+    hints, given = get_type_hints(record, include_extras=True), inspect.signature(record).parameters
+    return [given[entry.name].replace(annotation=hints[entry.name]) for entry in fields(record)]
 
 
 @contextmanager
-def request_of(arguments: Arguments) -> Iterator[tuple[Request, dict[Part, Path]]]:
-    """The request and its files; a SavedModel folder is zipped for as long as the context lasts."""
-    if not arguments.file.is_dir():
-        yield _request(arguments, arguments.file)
+def request_of(model: Model, task: Task, cut: Cut | None = None, **given: str | None) -> Iterator[Asked]:
+    """The request and its files; a SavedModel folder is zipped for as long as the context lasts.
+
+    `given` are further attributes of the request, as they were typed.
+    """
+    texts = {**({} if cut is None else asdict(cut)), **given}
+    if not model.file.is_dir():
+        yield _request(model, model.file, task, texts)
         return
     with tempfile.TemporaryDirectory(prefix="coppice-") as folder:
-        yield _request(arguments, _zipped(arguments.file, Path(folder)))
+        yield _request(model, _zipped(model.file, Path(folder)), task, texts)
 
 
-def _request(arguments: Arguments, model: Path) -> tuple[Request, dict[Part, Path]]:
-    if model.suffix.lower() not in KINDS:
-        raise UnknownFormat(f"{model.name}: the suffix is none of {', '.join(KINDS)}.", field="file")
-    framework, part = (Framework.ONNX, Part.MODEL) if _holds_onnx(model) else KINDS[model.suffix.lower()]
-    files = {part: model}
+def _request(model: Model, file: Path, task: Task, texts: Mapping[str, Any]) -> Asked:
+    if file.suffix.lower() not in KINDS:
+        raise UnknownFormat(f"{file.name}: the suffix is none of {', '.join(KINDS)}.", field="file")
+    framework, part = (Framework.ONNX, Part.MODEL) if _holds_onnx(file) else KINDS[file.suffix.lower()]
+    files = {part: file}
     if framework is Framework.PYTORCH:
-        if arguments.class_def is None or arguments.model_name is None:
+        if model.class_def is None or model.model_name is None:
             raise ParameterMissing(
-                f"{model.name} holds tensors only: name the Python file that defines the model and its class, "
+                f"{file.name} holds tensors only: name the Python file that defines the model and its class, "
                 "e.g. --class-def model.py --model-name Net.",
-                field="class_def" if arguments.class_def is None else "model_name",
+                field="class_def" if model.class_def is None else "model_name",
             )
-        files[Part.CLASS_DEF] = arguments.class_def
-        if arguments.dataset is not None:
-            files[Part.DATASET] = arguments.dataset
+        files[Part.CLASS_DEF] = model.class_def
+    if model.dataset is not None:
+        files[Part.DATASET] = model.dataset
     for name, path in files.items():
         if not path.is_file():
             raise ParameterMissing(f"{path}: no such file.", field=name.value)
-    request = Request(
-        framework=framework,
-        percent=parse_percent(arguments.percent),
-        omit=parse_omit(arguments.omit),
-        criterion=arguments.criterion,
-        seed=arguments.seed,
-        heads=parse_heads(arguments.heads),
-        input_size=parse_input_size(arguments.input_size),
-        model_name=arguments.model_name,
-        model_args=parse_model_args(arguments.model_args),
-        files={name: path.name for name, path in files.items()},
-    )
-    return request, files
+    typed = {
+        **texts,
+        "input_size": model.input_size,
+        "model_name": model.model_name,
+        "model_args": model.model_args,
+    }
+    values = {name: READERS[name](text) for name, text in typed.items() if text is not None and text != ""}
+    names = {name: path.name for name, path in files.items()}
+    return Request.model_validate({**values, "framework": framework, "task": task, "files": names}), files
 
 
 def _holds_onnx(model: Path) -> bool:

@@ -75,10 +75,7 @@ _ARTIFACT = {
     "checkpoint or safetensors. `class_def`: the class file with which the state dict loads. `onnx`: where the model "
     "exports. `report`: the whole account, JSON. `bundle`: a zip of all of them. `inspection`: what `inspect` found, "
     "JSON; it has no other file.",
-    "schema": {
-        "type": "string",
-        "enum": ["model", "state_dict", "weights", "class_def", "onnx", "report", "bundle", "inspection"],
-    },
+    "schema": {"type": "string"},
 }
 _KEY: list[dict[str, list[str]]] = [{CLIENT_ID: [], CLIENT_SECRET: []}, {}]
 
@@ -157,7 +154,7 @@ def _take(intake: Intake) -> dict[str, Any]:
             # A required one may come as a form field, and then not in the query; the page asks for it all the same.
             "required": parameter.required_by(intake),
             "description": _with_aliases(parameter.description, parameter.aliases),
-            "schema": {"type": parameter.json_type},
+            "schema": {"type": parameter.json_type, **({"enum": parameter.choices} if parameter.choices else {})},
             # Only what is required is filled in on the page: an example of anything else would be sent.
             **({"example": parameter.example} if parameter.required_by(intake) else {}),
         }
@@ -170,7 +167,7 @@ def _take(intake: Intake) -> dict[str, Any]:
         shown["description"] = f"{shown['description']} {text}".strip()
     required = [part.part.value for part in parts_of(intake) if part.required_by(intake)]
     form = {"type": "object", "required": required, "properties": parts}
-    return _call(
+    found = _call(
         tag="Send",
         summary=intake.summary,
         answer=Submitted,
@@ -179,6 +176,7 @@ def _take(intake: Intake) -> dict[str, Any]:
         parameters=[*parameters, _MASK],
         extra={"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": form}}}},
     )
+    return {**found, "description": intake.description}
 
 
 def _call(

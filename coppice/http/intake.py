@@ -14,23 +14,37 @@ class Intake:
 
     call: str
     summary: str
+    description: str
     frameworks: frozenset[Framework]
     task: Task = Task.PRUNE
 
 
-def _pruning(framework: Framework, kind: str) -> Intake:
-    return Intake(call=f"{framework.value}_prune", summary=f"Prune {kind} model", frameworks=frozenset({framework}))
+#: framework -> how it is called in a sentence, and the files that its calls take.
+_KINDS = {
+    Framework.KERAS: ("a TensorFlow or Keras", "a model"),
+    Framework.PYTORCH: ("a PyTorch", "a state dict and the class file that it fits"),
+    Framework.ONNX: ("an ONNX", "a model"),
+}
+
+
+def _pruning(framework: Framework) -> Intake:
+    kind, files = _KINDS[framework]
+    return Intake(
+        call=f"{framework.value}_prune",
+        summary=f"Prune {kind} model",
+        description=f"Send {files}; the answer is the `txid` of the job.",
+        frameworks=frozenset({framework}),
+    )
 
 
 INTAKES: Mapping[str, Intake] = {
     intake.call: intake
     for intake in (
-        _pruning(Framework.KERAS, "a TensorFlow or Keras"),
-        _pruning(Framework.PYTORCH, "a PyTorch"),
-        _pruning(Framework.ONNX, "an ONNX"),
+        *map(_pruning, _KINDS),
         Intake(
             call="inspect",
             summary="What could be pruned of a model, and what can't and why",
+            description="Send a model as for pruning; the job tells what could be pruned of it, and prunes nothing.",
             frameworks=frozenset(Framework),
             task=Task.INSPECT,
         ),

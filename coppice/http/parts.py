@@ -25,6 +25,8 @@ _TAKEN = sys.stdlib_module_names | {"torch", "torchvision", "numpy", "coppice"}
 _PYTORCH = frozenset({Framework.PYTORCH})
 _KERAS = frozenset({Framework.KERAS})
 _ONNX = frozenset({Framework.ONNX})
+#: Files of plain arrays, which every framework can write.
+_ARRAYS = (".npz", ".npy", ".safetensors")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,10 +84,20 @@ PARTS: tuple[UploadPart, ...] = (
     ),
     UploadPart(
         part=Part.DATASET,
-        suffixes=(".pth", ".pt", ".pkl"),
-        description='Sample data: `torch.save(train_loader, "train_loader.pth")`. Optional.',
+        suffixes=(".pth", ".pt", ".pkl", *_ARRAYS),
+        description='Sample data: `torch.save(train_loader, "train_loader.pth")`, or arrays as for the other calls. '
+        "Optional. With it the kept weights are repaired, and the report says how good the model is.",
         example="train_loader.pth",
         calls=_PYTORCH,
+        required=False,
+    ),
+    UploadPart(
+        part=Part.DATASET,
+        suffixes=_ARRAYS,
+        description='Sample data: `numpy.savez("samples.npz", x=inputs, y=labels)`; labels may be missing. Optional. '
+        "With it the kept weights are repaired, and the report says how good the model is.",
+        example="samples.npz",
+        calls=_KERAS | _ONNX,
         required=False,
     ),
 )

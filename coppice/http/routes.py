@@ -30,10 +30,7 @@ Handler: TypeAlias = Callable[[Request], Awaitable[Response]]
 
 #: The calls: HTTP method, and the address as the documents spell it.
 ADDRESSES: Mapping[str, tuple[str, str]] = {
-    "tf_prune": ("POST", "/api/tf_prune"),
-    "pt_prune": ("POST", "/api/pt_prune"),
-    "onnx_prune": ("POST", "/api/onnx_prune"),
-    "inspect": ("POST", "/api/inspect"),
+    **{call: ("POST", f"/api/{call}") for call in INTAKES},
     "status": ("GET", "/api/status/"),
     "download": ("GET", "/api/download"),
     "cancel": ("POST", "/api/cancel"),
@@ -50,21 +47,17 @@ class Calls:
     uploads: Uploads
     admission: Admission
 
-    async def tf_prune(self, http: Request) -> Response:
-        """Send a model; the answer is the `txid` of its job."""
-        return await self._take(http, INTAKES["tf_prune"])
+    def taking(self, intake: Intake) -> Handler:
+        """The handler of a call that takes a model."""
 
-    async def pt_prune(self, http: Request) -> Response:
-        """Send a state dict and the class file that it fits; the answer is the `txid` of the job."""
-        return await self._take(http, INTAKES["pt_prune"])
+        async def take(http: Request) -> Response:
+            client = await self.gate.client(http)
+            fields = mask.parse(http.headers.get("x-fields"))
+            with self.admission.slot(client):
+                txid = await self.uploads.accept(http, intake, client)
+            return _answer(http, answers.Submitted(txid=txid), fields)
 
-    async def onnx_prune(self, http: Request) -> Response:
-        """Send an ONNX model; the answer is the `txid` of its job."""
-        return await self._take(http, INTAKES["onnx_prune"])
-
-    async def inspect(self, http: Request) -> Response:
-        """Send a model as for pruning; the job tells what could be pruned of it, and prunes nothing."""
-        return await self._take(http, INTAKES["inspect"])
+        return take
 
     async def status(self, http: Request) -> Response:
         """Ask again until the status is 0 (done) or negative (failed, cancelled)."""
@@ -88,19 +81,12 @@ class Calls:
         await asyncio.to_thread(self.desk.cancel, txid, client)
         return _answer(http, answers.status(await asyncio.to_thread(self.desk.job, txid, client)), fields)
 
-    async def _take(self, http: Request, intake: Intake) -> Response:
-        client = await self.gate.client(http)
-        fields = mask.parse(http.headers.get("x-fields"))
-        with self.admission.slot(client):
-            txid = await self.uploads.accept(http, intake, client)
-        return _answer(http, answers.Submitted(txid=txid), fields)
-
 
 def router(calls: Calls) -> APIRouter:
     """Every call under every address. The page shows one of each, with both prefixes as servers."""
     found = APIRouter(redirect_slashes=False)
     for call, (method, path) in ADDRESSES.items():
-        handler: Handler = getattr(calls, call)
+        handler: Handler = calls.taking(INTAKES[call]) if call in INTAKES else getattr(calls, call)
         for address in _spellings(path):
             found.add_api_route(
                 address,

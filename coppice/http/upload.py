@@ -1,6 +1,6 @@
 """From the body of a call to stored files and a `Request`. Nothing stays behind unless the job is accepted.
 
-Not here: the multipart format (`http.multipart`), names and values (`http.parameters`), the store (`storage`).
+Not here: the multipart format (`http.multipart`), names and values (`http.reading`), the store (`storage`).
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ from starlette.requests import Request as HttpRequest
 from coppice.errors import BadRequest, EmptyFile, ParameterInvalid
 from coppice.http.intake import Intake
 from coppice.http.multipart import Multipart, PartHead, boundary_of, check_size, watched
-from coppice.http.parameters import parameter_names, read_parameters, to_request
+from coppice.http.parameters import parameter_names
 from coppice.http.parts import UploadPart, file_name, find_part, part_names
+from coppice.http.reading import read_parameters, to_request
 from coppice.jobs.desk import Desk
 from coppice.settings import Settings
 from coppice.storage import Storage, StoredFile, job_prefixes, upload_key

@@ -1,15 +1,29 @@
-"""What a user asked for, as plain data, and the readers of the parameters that users type."""
+"""What a user asked for, as plain data, and what can't be asked for together.
+
+How users type it is in `records.texts`.
+"""
 
 from __future__ import annotations
 
-import math
+from collections.abc import Callable, Mapping
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from coppice.errors import ParameterInvalid, ParameterMissing, PercentOutOfRange
+from coppice.errors import BadRequest, ParameterInvalid, ParameterMissing
 from coppice.records.inputs import Input, ModelArgs
+
+#: The names of the criteria, for the server, which must not import the engine's table; a test holds them equal.
+CRITERIA = ("auto", "l1", "l2", "random")
+#: More points than a curve needs, and each costs a job of its own.
+MAX_POINTS = 32
+#: No hardware computes in wider blocks of channels.
+MAX_ROUND_TO = 1024
+#: With `max_drop`, the most that may go where `percent` doesn't say.
+MOST = 0.9
+#: What an inspection shows where `percent` doesn't say.
+SHOWN = 0.5
 
 
 class Framework(StrEnum):
@@ -77,8 +91,14 @@ class Request(Record):
 
     framework: Framework
     task: Task = Task.PRUNE
-    percent: float = Field(ge=0, lt=1, description="fraction of `target` to remove; with `max_drop`, at most")
-    percents: tuple[float, ...] = Field(default=(), description="the fractions of a sweep, ascending")
+    percent: float = Field(
+        ge=0,
+        lt=1,
+        description="fraction of `target` to remove; with `max_drop`, at most; of a sweep, the largest",
+    )
+    percents: tuple[float, ...] = Field(
+        default=(), max_length=MAX_POINTS, description="the fractions of a sweep, ascending"
+    )
     omit: tuple[str, ...] = Field(default=(), description="layers that keep their own output channels")
     criterion: str = Field(default="auto", description="`auto`: obs where there are samples, l1 where there are none")
     spread: Spread = Spread.UNIFORM
@@ -90,11 +110,11 @@ class Request(Record):
         description="largest loss of accuracy, or of agreement with the original where there are no labels, as a "
         "fraction: the smallest model within it is looked for",
     )
-    round_to: int = Field(default=1, ge=1, le=1024, description="widths that are cut become multiples of it")
-    ratios: dict[str, float] = Field(
+    round_to: int = Field(default=1, ge=1, le=MAX_ROUND_TO, description="widths that are cut become multiples of it")
+    ratios: dict[str, Annotated[float, Field(ge=0, lt=1)]] = Field(
         default_factory=dict, description="layer, prefix or glob -> fraction of its channels, in place of `percent`"
     )
-    keep: dict[str, tuple[int, ...]] = Field(
+    keep: dict[str, tuple[Annotated[int, Field(ge=0)], ...]] = Field(
         default_factory=dict, description="layer -> numbers of output channels that stay whatever their score"
     )
     restore: bool = Field(default=True, description="repair the kept weights where there are samples")
@@ -107,38 +127,60 @@ class Request(Record):
     model_args: ModelArgs = Field(default=(), description="arguments with which it is built, positional or named")
     files: dict[Part, str] = Field(default_factory=dict, description="part -> file name as the user named it")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _with_percent(cls, given: Any) -> Any:
+        """The one place that knows what `percent` is where it isn't said."""
+        if not isinstance(given, Mapping) or given.get("percent") is not None:
+            return given
+        return {**given, "percent": _percent(given)}
 
-def parse_percent(text: str | float | None) -> float:
-    """Read `percent`; raises ParameterMissing, ParameterInvalid or PercentOutOfRange, each saying what to write."""
-    if text is None or (isinstance(text, str) and not text.strip()):
-        raise ParameterMissing(
-            "percent is missing. Give the fraction of channels to remove, e.g. 0.4.", field="percent"
-        )
-    try:
-        percent = float(text)
-    except ValueError as e:
-        raise ParameterInvalid(
-            f"percent={text!r} is not a number. Give a fraction such as 0.4.", field="percent"
-        ) from e
-    if math.isnan(percent) or not 0 <= percent < 1:
-        hint = f" For {percent:g} % write {percent / 100:g}." if 1 < percent < 100 else ""
-        raise PercentOutOfRange(
-            f"percent={text} is outside 0 <= percent < 1: it is the fraction of channels to remove.{hint}",
-            field="percent",
-        )
-    return percent
+    @model_validator(mode="after")
+    def _of_one_mind(self) -> Self:
+        for field, kind, told, contradicts in CONTRADICTIONS:
+            if contradicts(self):
+                raise kind(told, field=field)
+        return self
 
 
-def parse_heads(text: str) -> Heads:
-    """Read `width` or `whole`; raises ParameterInvalid."""
-    try:
-        return Heads(text.strip().lower())
-    except ValueError as e:
-        raise ParameterInvalid(
-            f"heads={text!r} is neither width (every head gets narrower) nor whole (some heads go).", field="heads"
-        ) from e
+def _percent(given: Mapping[str, Any]) -> float:
+    if given.get("percents"):
+        return float(max(given["percents"]))
+    if given.get("task") == Task.INSPECT:
+        return SHOWN
+    if given.get("max_drop") is not None:
+        return MOST
+    raise ParameterMissing(
+        "percent is missing. Give the fraction to remove, e.g. percent=0.4; or, with samples, max_drop=0.01 for the "
+        "smallest model that loses no more than 1 % of accuracy.",
+        field="percent",
+    )
 
 
-def parse_omit(text: str | None) -> tuple[str, ...]:
-    """Read a comma-separated list of layer names; empty entries are dropped."""
-    return tuple(dict.fromkeys(name.strip() for name in (text or "").split(",") if name.strip()))
+#: (field, error, what to say, whether it is so): what can't be asked for together.
+CONTRADICTIONS: tuple[tuple[str, type[BadRequest], str, Callable[[Request], bool]], ...] = (
+    (
+        "max_drop",
+        ParameterInvalid,
+        "max_drop looks for the smallest model within a loss, and target says how small it shall be: give one of them.",
+        lambda request: request.max_drop is not None and request.target is not Target.CHANNELS,
+    ),
+    (
+        "max_drop",
+        ParameterInvalid,
+        "max_drop looks for one model, and a sweep makes one for every ratio: leave max_drop out, or prune.",
+        lambda request: request.max_drop is not None and request.task is Task.SWEEP,
+    ),
+    (
+        "percents",
+        ParameterMissing,
+        "percents is missing. Give the ratios of the sweep, e.g. percents=0.2,0.4,0.6,0.8.",
+        lambda request: request.task is Task.SWEEP and not request.percents,
+    ),
+    (
+        "percents",
+        ParameterInvalid,
+        "percents are the ratios of a sweep. Give percent for a single model, or sweep.",
+        lambda request: request.task is not Task.SWEEP and bool(request.percents),
+    ),
+)

@@ -231,7 +231,7 @@ def test_a_call_without_a_body_is_told_what_is_missing(settings: Settings) -> No
         ({"model": ("lenet.onnx", b"x")}, 415, "unsupported_media_type", "model", ".h5, .hdf5, .zip or .keras"),
         ({"model": ("lenet", b"x")}, 415, "unsupported_media_type", "model", ".h5, .hdf5, .zip or .keras"),
         ({"modle": ("lenet.h5", b"x")}, 400, "parameter_invalid", "modle", "Did you mean model?"),
-        ({"weights": ("cnn.pth", b"x")}, 400, "parameter_invalid", "weights", "It takes model, file."),
+        ({"weights": ("cnn.pth", b"x")}, 400, "parameter_invalid", "weights", "It takes model, file, dataset."),
         ({"model": (None, b"mnist_base.h5")}, 400, "parameter_invalid", "model", "--form model=@FILE"),
         ({"percent": ("percent.txt", b"0.4"), **MODEL}, 400, "parameter_invalid", "percent", "came as a file"),
         ({"ommitted": (None, b"\xff\xfe"), **MODEL}, 400, "parameter_invalid", "ommitted", "UTF-8"),

@@ -1,0 +1,64 @@
+"""Where a job of a command runs, on this machine or through a service, and how its files get to their user."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+import typer
+
+from coppice.cli import local, output
+from coppice.client import Client
+from coppice.records.report import Account
+from coppice.records.request import Part, Request
+
+Kind = TypeVar("Kind", bound=Account)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """The service that runs a job, where this machine shall not."""
+
+    server: Annotated[str | None, typer.Option(help="send the job to this service, e.g. https://127.0.0.1:8443")] = None
+    # Read from the environment too: what is on a command line can be seen by every user of the machine.
+    client_id: Annotated[str | None, typer.Option(envvar="COPPICE_CLIENT_ID", help="id of the API key")] = None
+    client_secret: Annotated[str | None, typer.Option(envvar="COPPICE_CLIENT_SECRET", help="secret of the API key")] = (
+        None
+    )
+    insecure: Annotated[bool, typer.Option("--insecure", "-k", help="accept a self-signed certificate")] = False
+
+
+@contextmanager
+def done(
+    kind: type[Kind], request: Request, files: Mapping[Part, Path], service: Service
+) -> Iterator[tuple[Kind, Path]]:
+    """Run the job; its account, and the folder that holds its artifacts for as long as the context lasts."""
+    with ExitStack() as stack:
+        run = local.run
+        if service.server is not None:
+            client = Client(
+                service.server,
+                client_id=service.client_id,
+                client_secret=service.client_secret,
+                verify=not service.insecure,
+            )
+            run = stack.enter_context(client).run
+        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="coppice-")))
+        with output.progress_bar() as progress:
+            account = run(request, files, scratch, progress)
+        if not isinstance(account, kind):
+            raise TypeError(f"a {type(account).__name__} is no account of a job to {request.task}")
+        yield account, scratch
+
+
+def moved(account: Account, scratch: Path, folder: Path) -> str:
+    """Move every artifact to the user's folder; says what was written."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for artifact in account.artifacts:
+        shutil.move(scratch / artifact.file, folder / artifact.file)
+    return f"{folder}/: {', '.join(artifact.file for artifact in account.artifacts)}"

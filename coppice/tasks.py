@@ -1,0 +1,16 @@
+"""What a job of each task runs: one table for the sandbox's child and for the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from coppice import pipeline
+from coppice.records.report import Account, Progress
+from coppice.records.request import Part, Request, Task
+
+#: `(request, files, folder for the artifacts, where progress is told) -> account`.
+TASKS: Mapping[Task, Callable[[Request, Mapping[Part, Path], Path, Callable[[Progress], None]], Account]] = {
+    Task.PRUNE: pipeline.run,
+    Task.INSPECT: pipeline.inspect,
+}
