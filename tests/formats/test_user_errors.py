@@ -11,7 +11,7 @@ import torch
 
 from coppice.errors import ParameterInvalid
 from coppice.formats.pytorch.user_errors import is_out_of_memory, is_users_fault, last_line, user_traceback
-from coppice.records.request import parse_percent
+from coppice.records.texts import parse_percent
 
 USER = """
 def fails():
