@@ -225,6 +225,12 @@ class UnsupportedLayer(Refused):
     code = "unsupported_layer"
 
 
+class CriterionUnsuitable(Refused):
+    """The criterion that was asked for has nothing to say of any channel of the model."""
+
+    code = "criterion_unsuitable"
+
+
 class TargetUnreachable(Refused):
     """No cut of this model does what was asked; the message says what can be reached."""
 

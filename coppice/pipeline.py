@@ -20,7 +20,6 @@ from coppice.formats.source import Source
 from coppice.records.plan import Plan
 from coppice.records.report import (
     RESULTS,
-    Account,
     Artifact,
     FrozenReport,
     GroupReport,
@@ -37,10 +36,10 @@ from coppice.steps.make_plan import keeps_output
 from coppice.steps.measure import count_macs, disappointments, machine, measure
 from coppice.steps.provenance import input_files, versions
 from coppice.steps.restore import Basis, basis, restore
-from coppice.steps.score import Scores, score
+from coppice.steps.score import Scored, score
 from coppice.steps.search import largest_cut
 from coppice.steps.summary import summary
-from coppice.tracing import Network, Traced, stored, trace
+from coppice.tracing import Network, Traced, trace
 from coppice.version import __version__
 
 Tell = Callable[[Progress], None]
@@ -54,7 +53,7 @@ class Prepared:
     network: Network
     traced: Traced
     names: account.Names
-    scores: Scores
+    scored: Scored
     omitted: Mapping[int, str]  # group -> why the request keeps it whole
     basis: Basis | None  # of repairs, where there are samples
 
@@ -69,6 +68,7 @@ class Pruned:
     frozen: tuple[FrozenReport, ...]
     verification: Verification
     quality: Quality | None
+    criterion: str  # what decided which channels go
     notes: tuple[str, ...]
 
 
@@ -123,6 +123,7 @@ def report_on(network: Network, pruned: Pruned, request: Request, files: Files |
         groups=pruned.groups,
         frozen=pruned.frozen,
         verification=pruned.verification,
+        criterion=pruned.criterion,
         quality=pruned.quality,
         before=before,
         after=after,
@@ -183,8 +184,8 @@ def prepare(network: Network, request: Request, progress: Tell) -> Prepared:
     traced, names = _traced(network, request), account.Names(network)
     omitted = _omitted(traced.channels.groups, names, request.omit)
     progress(Progress(step="score", fraction=0.25))
-    scores = score(traced.channels, stored(network.module), request.criterion, request.seed)
-    return Prepared(network=network, traced=traced, names=names, scores=scores, omitted=omitted, basis=basis(network))
+    scored = score(network, traced.channels, request.criterion, request.seed)
+    return Prepared(network=network, traced=traced, names=names, scored=scored, omitted=omitted, basis=basis(network))
 
 
 def cut(prepared: Prepared, request: Request, progress: Tell) -> Pruned:
@@ -193,7 +194,7 @@ def cut(prepared: Prepared, request: Request, progress: Tell) -> Pruned:
     network, traced, names = prepared.network, prepared.traced, prepared.names
     candidates = [number for number in range(len(traced.channels.groups)) if number not in prepared.omitted]
     allocation = Allocation(traced.channels, uniform(traced.channels, request.percent))
-    found, refused = largest_cut(network, traced, prepared.scores, allocation, candidates)
+    found, refused = largest_cut(network, traced, prepared.scored.scores, allocation, candidates)
     groups = account.groups(traced.channels, names, allocation, found.groups, {**prepared.omitted, **refused})
     frozen = account.frozen(traced.channels, names)
     if request.percent and not any(group.removed for group in groups):
@@ -207,7 +208,8 @@ def cut(prepared: Prepared, request: Request, progress: Tell) -> Pruned:
         frozen=frozen,
         verification=found.verification,
         quality=restored.quality,
-        notes=(*network.notes, *restored.notes),
+        criterion=prepared.scored.criterion,
+        notes=(*network.notes, *prepared.scored.notes, *restored.notes),
     )
 
 
@@ -257,10 +259,3 @@ def _with_bundle(report: Report, out: Path) -> Report:
         for artifact in complete.artifacts[:-1]:
             archive.write(out / artifact.file, artifact.file)
     return complete
-
-
-#: What a job of each task runs.
-TASKS: Mapping[Task, Callable[[Request, Mapping[Part, Path], Path, Tell], Account]] = {
-    Task.PRUNE: run,
-    Task.INSPECT: inspect,
-}

@@ -75,20 +75,13 @@ def errors_page() -> str:
 
 
 def criteria_page() -> str:
-    rows = (
-        (f"`{name}`", first_line(entry.rate), entry.needs.value, source(entry.rate)) for name, entry in CRITERIA.items()
-    )
+    rows = ((f"`{name}`", first_line(entry.rate), entry.needs.value) for name, entry in CRITERIA.items())
     return (
         "# Criteria\n\nWhat decides which channels of a group go: the lowest scores do. Without a word, "
         f"`{WITH_SAMPLES}` where there are samples and `{WITHOUT_SAMPLES}` where there are none. Channels that a "
-        f"criterion can't judge are left to `{INSTEAD}`, and the report names them.\n\n"
-        + table(("criterion", "score of a channel", "needs", "source"), rows)
+        f"criterion can't judge are left to `{INSTEAD}`, and the report names them. The files of "
+        "`coppice/criteria` name the papers.\n\n" + table(("criterion", "score of a channel", "needs"), rows)
     )
-
-
-def source(rate: object) -> str:
-    """What the file of a criterion says it was taken from."""
-    return " ".join((sys.modules[rate.__module__].__doc__ or "").split("\n\n")[0].split())
 
 
 def rules_page() -> str:

@@ -12,7 +12,7 @@ channels of its window. A weight that was computed (weight norm) is no view of a
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Any, Protocol
 
@@ -55,6 +55,9 @@ class Product(Protocol):
 
     def channels(self) -> Tensor:
         """Everything that the weight meets, without windows: shape (groups, rows of the input, channels)."""
+
+    def bare(self) -> Product:
+        """The same call without what flowed in, to keep for its weight."""
 
 
 class Owners:
@@ -151,6 +154,10 @@ class Convolution:
         split = flat.reshape(flat.shape[0], self.groups, -1, flat.shape[2])
         return split.permute(1, 0, 3, 2).flatten(1, 2)
 
+    def bare(self) -> Product:
+        """Without samples."""
+        return replace(self, entering=self.entering.new_empty(0))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MatrixProduct:
@@ -195,6 +202,10 @@ class MatrixProduct:
     def channels(self) -> Tensor:
         """A row per vector that is multiplied."""
         return self._upright(self.entering)
+
+    def bare(self) -> Product:
+        """Without vectors."""
+        return replace(self, entering=self.entering.new_empty(0))
 
     def _upright(self, tensor: Tensor) -> Tensor:
         """As (groups, rows, columns)."""

@@ -20,7 +20,7 @@ from coppice.channels.shares import FIXED, Bundle, EqualShares, Units, cells, he
 Ints = NDArray[np.int64]
 Axis = tuple[str, int]
 
-PRODUCES, CONSUMES = 1, 2
+PRODUCES, CONSUMES, SCALES = 1, 2, 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +31,7 @@ class Slots:
     position: Ints
     produces: bool
     consumes: bool
+    scales: bool = False  # each position is the factor by which a batch norm multiplies a channel
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -221,6 +222,7 @@ def _groups(
             position=position[chunk],
             produces=bool(roles & PRODUCES),
             consumes=bool(roles & CONSUMES),
+            scales=bool(roles & SCALES),
         )
     return tuple(
         Group(

@@ -37,6 +37,7 @@ class Role(IntFlag):
     NONE = 0
     PRODUCES = 1  # the position makes a channel: an output filter
     CONSUMES = 2  # the position reads a channel: an input slice
+    SCALES = 4  # the position is the factor that a batch norm gives a channel
 
 
 class Ledger:
@@ -109,6 +110,10 @@ class Ledger:
     def produces(self, labels: Labels) -> None:
         """The positions are output filters of a contraction."""
         self._roles.append((labels, Role.PRODUCES))
+
+    def scales(self, labels: Labels) -> None:
+        """The positions are factors of a batch norm, one for each channel."""
+        self._roles.append((labels, Role.SCALES))
 
     def bare(self, labels: Labels) -> bool:
         """Whether the positions are those of stored tensors, and no operation so far has made channels of them."""

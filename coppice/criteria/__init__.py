@@ -5,22 +5,62 @@ To add one, write its file and add its line to the table.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from coppice.channels import Group
+from coppice.criteria.batch_norm import batch_norm
+from coppice.criteria.evidence import CannotJudge, Evidence
+from coppice.criteria.geometric_median import geometric_median
 from coppice.criteria.l1 import l1
 from coppice.criteria.l2 import l2
+from coppice.criteria.obs import obs, remarks
 from coppice.criteria.random import random
+from coppice.criteria.taylor import taylor
+from coppice.criteria.wanda import wanda
 from coppice.errors import UnknownCriterion
 
-#: `(group, tensors by name, random generator) -> scores`, one per unit; the lowest go first.
-Criterion = Callable[[Group, Mapping[str, torch.Tensor], np.random.Generator], NDArray[np.float64]]
+#: `(group, evidence) -> scores`, one per unit, none below 0; the lowest go first. Raises CannotJudge.
+Rate = Callable[[Group, Evidence], NDArray[np.float64]]
 
-CRITERIA: dict[str, Criterion] = {"l1": l1, "l2": l2, "random": random}
+
+class Needs(Enum):
+    """What the user has to send for a criterion."""
+
+    NOTHING = "nothing"
+    SAMPLES = "samples"
+    LABELS = "samples with labels"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Criterion:
+    """How units are rated, and what that takes."""
+
+    rate: Rate
+    needs: Needs = Needs.NOTHING
+    #: Whether scores of different groups are in one unit, the loss; else they are compared as shares of a group's mean.
+    losses: bool = False
+    #: What the report has to say of how it went.
+    remarks: Callable[[Evidence], tuple[str, ...]] = lambda _: ()
+
+
+CRITERIA: dict[str, Criterion] = {
+    "l1": Criterion(rate=l1),
+    "l2": Criterion(rate=l2),
+    "geometric_median": Criterion(rate=geometric_median),
+    "batch_norm": Criterion(rate=batch_norm),
+    "taylor": Criterion(rate=taylor, needs=Needs.LABELS, losses=True),
+    "wanda": Criterion(rate=wanda, needs=Needs.SAMPLES),
+    "obs": Criterion(rate=obs, needs=Needs.SAMPLES, losses=True, remarks=remarks),
+    "random": Criterion(rate=random),
+}
+
+#: What is meant by `auto`, with samples and without; and what rates the groups that a criterion can't judge.
+WITH_SAMPLES, WITHOUT_SAMPLES, INSTEAD = "obs", "l1", "l2"
 
 
 def criterion(name: str) -> Criterion:
@@ -33,4 +73,14 @@ def criterion(name: str) -> Criterion:
         ) from None
 
 
-__all__ = ["CRITERIA", "Criterion", "criterion"]
+__all__ = [
+    "CRITERIA",
+    "INSTEAD",
+    "WITHOUT_SAMPLES",
+    "WITH_SAMPLES",
+    "CannotJudge",
+    "Criterion",
+    "Evidence",
+    "Needs",
+    "criterion",
+]

@@ -44,7 +44,7 @@ class Reading:
     @property
     def each(self) -> int:
         """Features per unit."""
-        return self.inverse.shape[-1] // self.units.size
+        return int(self.inverse.shape[-1]) // self.units.size
 
 
 def eliminate(size: int, readings: Sequence[Reading]) -> tuple[Ints, Floats]:

@@ -4,16 +4,15 @@ section 3.1; arXiv 1608.08710), over all filters where several layers produce th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from coppice.channels import Group
+from coppice.criteria.evidence import Evidence
 from coppice.criteria.filters import summed
 
 
-def l1(group: Group, tensors: Mapping[str, torch.Tensor], _: np.random.Generator) -> NDArray[np.float64]:
-    """Scores of shape (group.size,); needs no data."""
-    return summed(group, tensors, torch.abs)
+def l1(group: Group, evidence: Evidence) -> NDArray[np.float64]:
+    """The sum of the absolute weights of its filters."""
+    return summed(group, evidence, torch.abs)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from coppice.channels import Group
+from coppice.criteria.evidence import Evidence
 from coppice.criteria.filters import summed
 
 
-def l2(group: Group, tensors: Mapping[str, torch.Tensor], _: np.random.Generator) -> NDArray[np.float64]:
-    """Scores of shape (group.size,); needs no data."""
-    return np.sqrt(summed(group, tensors, torch.square))
+def l2(group: Group, evidence: Evidence) -> NDArray[np.float64]:
+    """The Euclidean norm of its filters."""
+    return np.sqrt(summed(group, evidence, torch.square))

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from coppice.channels import Group
+from coppice.criteria.evidence import Evidence
 
 
-def random(group: Group, _: Mapping[str, torch.Tensor], generator: np.random.Generator) -> NDArray[np.float64]:
-    """Scores of shape (group.size,), drawn from the request's seed."""
-    return generator.random(group.size)
+def random(group: Group, evidence: Evidence) -> NDArray[np.float64]:
+    """A number drawn from the request's seed."""
+    return evidence.generator.random(group.size)

@@ -23,6 +23,8 @@ def batch_norm(call: Call) -> Sequence[Axes]:
     for name in ("weight", "bias", "running_mean", "running_var"):
         if call.arguments.get(name) is not None:
             call.ledger.tie(x[1], call.axes(name)[0])
+    if call.arguments.get("weight") is not None:
+        call.ledger.scales(call.axes("weight")[0])
     return [x, *((x[1],) if len(output.shape) == 1 else fixed(output.shape) for output in call.outputs[1:])][
         : len(call.outputs)
     ]

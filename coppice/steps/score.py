@@ -2,21 +2,103 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from coppice.channels import Channels
-from coppice.criteria import criterion
+from coppice.criteria import INSTEAD, WITH_SAMPLES, WITHOUT_SAMPLES, CannotJudge, Criterion, Evidence, Needs, criterion
+from coppice.errors import CriterionUnsuitable, SamplesMissing
+from coppice.steps.account import Names
+from coppice.tracing import Network
 
 #: One vector per group, in the order of `Channels.groups`; the lowest go first.
 Scores = tuple[NDArray[np.float64], ...]
 
+#: Groups that a note names before it says "and N more".
+NAMED = 8
 
-def score(channels: Channels, tensors: Mapping[str, torch.Tensor], name: str, seed: int) -> Scores:
-    """Scores by the criterion `name`; raises UnknownCriterion. The same seed gives the same scores."""
-    rate = criterion("l1" if name == "auto" else name)
-    generator = np.random.default_rng(seed)
-    return tuple(rate(group, tensors, generator) for group in channels.groups)
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scored:
+    """What the units of every group are worth, by which criterion.
+
+    Scores are in one unit for all groups, the loss or the share of a group's mean, but for the groups `alone`.
+    """
+
+    scores: Scores
+    criterion: str
+    notes: tuple[str, ...] = ()
+    alone: frozenset[int] = frozenset()  # numbers of groups whose scores compare with no other's
+
+
+def score(network: Network, channels: Channels, name: str, seed: int = 0) -> Scored:
+    """Scores by the criterion `name`, or the best that the samples allow for `auto`. The same seed, the same scores.
+
+    Raises UnknownCriterion, SamplesMissing, and CriterionUnsuitable where the criterion can judge none of the groups.
+    """
+    chosen = name
+    if name == "auto":
+        chosen = WITHOUT_SAMPLES if network.samples is None else WITH_SAMPLES
+    entry = criterion(chosen)
+    _check(network, chosen, entry)
+    evidence = Evidence(network=network, groups=channels.groups, seed=seed)
+    scores: list[NDArray[np.float64]] = []
+    unjudged: dict[int, str] = {}
+    for number, group in enumerate(channels.groups):
+        try:
+            scores.append(entry.rate(group, evidence))
+        except CannotJudge as e:
+            unjudged[number] = str(e)
+            scores.append(criterion(INSTEAD).rate(group, evidence))
+    if unjudged and len(unjudged) == len(scores):
+        if name == "auto":
+            return score(network, channels, WITHOUT_SAMPLES, seed)
+        raise CriterionUnsuitable(_unsuitable(chosen, unjudged), field="criterion")
+    return Scored(
+        scores=tuple(
+            each if entry.losses and number not in unjudged else _relative(each) for number, each in enumerate(scores)
+        ),
+        criterion=chosen,
+        notes=(*entry.remarks(evidence), *_instead(chosen, unjudged, channels, Names(network))),
+        alone=frozenset(unjudged if entry.losses else ()),
+    )
+
+
+def _check(network: Network, name: str, entry: Criterion) -> None:
+    if entry.needs is Needs.NOTHING:
+        return
+    if network.samples is None:
+        labels = ", with their labels" if entry.needs is Needs.LABELS else ""
+        raise SamplesMissing(
+            f"criterion={name} looks at samples of the model's inputs{labels}, and none were sent. Send some (256 are "
+            "enough) as `dataset`, or take a criterion that needs none: l1, l2, geometric_median, batch_norm.",
+            field="criterion",
+        )
+    if entry.needs is Needs.LABELS and network.samples.labels is None:
+        raise SamplesMissing(
+            f"criterion={name} needs the labels of the samples, and these were sent without. Send pairs of inputs and "
+            "labels as `dataset`, or take a criterion that needs no labels: obs or wanda.",
+            field="criterion",
+        )
+
+
+def _relative(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """As shares of their mean, which leaves their order alone."""
+    mean = scores.mean() if scores.size else 0.0
+    return scores / mean if 0 < mean < np.inf else scores
+
+
+def _instead(name: str, unjudged: dict[int, str], channels: Channels, names: Names) -> Iterator[str]:
+    for reason in dict.fromkeys(unjudged.values()):
+        groups = [", ".join(names.producers(channels.groups[n])) for n, why in unjudged.items() if why == reason]
+        more = f", and {len(groups) - NAMED} more" if len(groups) > NAMED else ""
+        listed = "; ".join(groups[:NAMED])
+        yield f"{name} can't judge the channels of these, which {reason}; {INSTEAD} chose instead: {listed}{more}"
+
+
+def _unsuitable(name: str, unjudged: dict[int, str]) -> str:
+    reasons = "; ".join(f"its channels {reason}" for reason in dict.fromkeys(unjudged.values()))
+    return f"criterion={name} can judge no group of this model: {reasons}. Take another criterion, or none."

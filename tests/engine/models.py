@@ -46,8 +46,7 @@ def network(
 def cut(net: Network, percent: float, criterion: str = "l1", seed: int = 0) -> tuple[Cut, dict[int, str]]:
     """The largest verified cut of every group, and the groups refused."""
     traced = trace(net, rules.rule_of)
-    tensors = {**dict(net.module.named_parameters()), **dict(net.module.named_buffers())}
-    scores = score(traced.channels, tensors, criterion, seed)
+    scores = score(net, traced.channels, criterion, seed).scores
     allocation = Allocation(traced.channels, uniform(traced.channels, percent))
     return largest_cut(net, traced, scores, allocation, range(len(traced.channels.groups)))
 

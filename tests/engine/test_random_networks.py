@@ -143,9 +143,8 @@ def test_a_broken_rule_fails_the_oracle(row: str, broken: object, name: str, mon
     net = network(build(), shape)
     monkeypatch.setitem(rules.RULES, row, broken)
     channels = trace(net, rules.rule_of).channels
-    tensors = dict(net.module.named_parameters())
     half = Allocation(channels, uniform(channels, 0.5))
-    plan = make_plan(channels, score(channels, tensors, "random", 1), half, range(len(channels.groups)))
+    plan = make_plan(channels, score(net, channels, "random", 1).scores, half, range(len(channels.groups)))
 
     with pytest.raises((VerificationFailed, ForwardFailed)):
         verify(net, apply(net.module, plan), plan, exact=True)
@@ -173,7 +172,7 @@ def test_a_wrong_cut_behind_a_tiny_scale_fails_the_oracle(scale: float, monkeypa
     channels = trace(net, rules.rule_of).channels
     plan = make_plan(
         channels,
-        score(channels, dict(net.module.named_parameters()), "random", 1),
+        score(net, channels, "random", 1).scores,
         Allocation(channels, uniform(channels, 0.5)),
         range(len(channels.groups)),
     )
