@@ -28,6 +28,8 @@ class Kind(StrEnum):
     SHARD_INDEX = "an index of shards, which holds no tensors"
     ONNX = "an ONNX model"
     ONNX_ZIP = "a zip of an ONNX model"
+    NPZ = "an archive of NumPy arrays (.npz)"
+    NPY = "a NumPy array (.npy)"
     PICKLE = "a Python pickle"
     TAR = "a tar archive"
     GZIP = "a gzip file (.gz, .tar.gz, .tgz)"
@@ -41,6 +43,7 @@ _HEADS: tuple[tuple[bytes, Kind], ...] = (
     (b"\x89HDF\r\n\x1a\n", Kind.HDF5),
     (b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.", Kind.TORCH_LEGACY),
     (b"\x80", Kind.PICKLE),
+    (b"\x93NUMPY", Kind.NPY),
     (b"\x1f\x8b", Kind.GZIP),
 )
 #: An ONNX file is a protocol buffer, which has no magic number: field 1, the IR version, then another of its fields
@@ -95,6 +98,7 @@ def _sniff_zip(path: Path) -> Kind:
     except (zipfile.BadZipFile, ValueError, OSError, NotImplementedError):
         return Kind.DAMAGED_ZIP
     found = next((kind for name, kind in _MEMBERS if name in names), None)
-    if found is None and any(PurePosixPath(name).suffix.lower() == ".onnx" for name in names):
-        return Kind.ONNX_ZIP
-    return found or Kind.ZIP
+    if found is not None:
+        return found
+    suffixes = {PurePosixPath(name).suffix.lower() for name in names}
+    return Kind.ONNX_ZIP if ".onnx" in suffixes else Kind.NPZ if suffixes == {".npy"} else Kind.ZIP

@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Iterator, Mapping, Set
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
+from typing import IO
 
 from coppice.errors import EmptyFile, HostileFile, TruncatedFile, UnknownFormat
 
@@ -55,6 +56,19 @@ class Archive:
         if len(content) != info.file_size:
             raise TruncatedFile(f"{self.name}: {member} ends after {len(content):,} of {info.file_size:,} bytes.")
         return content
+
+    def size(self, member: str) -> int:
+        """How many bytes a member has, as the directory declares it."""
+        return self._members[member].file_size
+
+    @contextmanager
+    def stream(self, member: str) -> Iterator[IO[bytes]]:
+        """A member to be read in parts, for what is too large to be read whole; raises TruncatedFile."""
+        try:
+            with self._opened.open(self._members[member]) as file:
+                yield file
+        except _DAMAGED as e:
+            raise TruncatedFile(f"{self.name}: {member} is damaged ({e}). Zip it and send it again.") from e
 
     def folder_of(self, member: str) -> str:
         """The folder, `""` or ending in `/`, that holds the only member of this name; raises UnknownFormat."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -30,24 +31,61 @@ _BATCH = 2
 OPEN_SIZES = (64, 128, 224, 320)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeclaredInput:
+    """What the configuration says of one input."""
+
+    name: str
+    layer: str
+    #: Of one sample, None for what is open; None where nothing is said.
+    shape: tuple[int | None, ...] | None
+    dtype: torch.dtype
+    #: How many whole numbers there are to draw from; None for fractions.
+    indices: int | None
+
+
+def declared_inputs(network: KerasNetwork) -> tuple[DeclaredInput, ...]:
+    """The inputs of a model in their order."""
+    return tuple(
+        _declared_input(network, ref, name)
+        for ref, name in zip(network.graph.inputs, network.graph.input_names, strict=True)
+    )
+
+
+def _declared_input(network: KerasNetwork, ref: Ref, name: str) -> DeclaredInput:
+    floating = next((p.dtype for p in network.parameters() if p.is_floating_point()), torch.float32)
+    indices = min(_vocabularies(network, ref), default=_few_if_whole(network, ref))
+    shape = _declared(network, ref)
+    return DeclaredInput(
+        name=name,
+        layer=ref.layer,
+        shape=None if shape is None or len(shape) < 2 else tuple(shape[1:]),
+        dtype=floating if indices is None else torch.int64,
+        indices=indices,
+    )
+
+
 def example_inputs(network: KerasNetwork, *, seed: int, open_size: int) -> tuple[Tensor, ...]:
     """One random batch per input, in the order of the model's inputs; `open_size` fills axes declared as None."""
     generator = torch.Generator().manual_seed(seed)
-    floating = next((p.dtype for p in network.parameters() if p.is_floating_point()), torch.float32)
     inputs = []
-    for ref in network.graph.inputs:
-        shape = [open_size if size is None else size for size in _declared(network, ref)[1:]]
+    for entry in declared_inputs(network):
+        if entry.shape is None:
+            raise BadUpload(
+                f"the model doesn't say what shape its input {entry.layer!r} has. Build it with an input shape "
+                "(Input(shape=...) as the first layer) and save it again."
+            )
+        shape = [open_size if size is None else size for size in entry.shape]
         if any(size < 1 for size in shape) or _BATCH * math.prod(shape) > MAX_INPUT_ELEMENTS:
             raise InputSizeInvalid(
                 f"the model declares an input of shape {shape}: {_BATCH * math.prod(shape):,} numbers; the limit is "
                 f"{MAX_INPUT_ELEMENTS:,}.",
-                field=ref.layer,
+                field=entry.layer,
             )
-        indices = min(_vocabularies(network, ref), default=_few_if_whole(network, ref))
-        if indices is None:
-            inputs.append(torch.rand((_BATCH, *shape), generator=generator, dtype=floating))
+        if entry.indices is None:
+            inputs.append(torch.rand((_BATCH, *shape), generator=generator, dtype=entry.dtype))
         else:
-            inputs.append(torch.randint(0, indices, (_BATCH, *shape), generator=generator))
+            inputs.append(torch.randint(0, entry.indices, (_BATCH, *shape), generator=generator))
     return tuple(inputs)
 
 
@@ -58,15 +96,9 @@ def _few_if_whole(network: KerasNetwork, ref: Ref) -> int | None:
     return 2 if isinstance(kind, str) and kind.startswith(("int", "uint", "bool")) else None
 
 
-def _declared(network: KerasNetwork, ref: Ref) -> list[int | None]:
+def _declared(network: KerasNetwork, ref: Ref) -> list[int | None] | None:
     entry = dict(named_entries(network.entry)).get(ref.layer)
-    shape = _shape_of(entry) if entry is not None else _first_shape(network.entry)
-    if shape is None or len(shape) < 2:
-        raise BadUpload(
-            f"the model doesn't say what shape its input {ref.layer!r} has. Build it with an input shape "
-            "(Input(shape=...) as the first layer) and save it again."
-        )
-    return shape
+    return _shape_of(entry) if entry is not None else _first_shape(network.entry)
 
 
 def _first_shape(model: Entry) -> list[int | None] | None:

@@ -37,7 +37,7 @@ class Samples:
         """Whether the labels are numbers of classes."""
         return self.labels is not None and not self.labels.is_floating_point()
 
-    def __getitem__(self, rows: slice) -> Samples:
+    def __getitem__(self, rows: slice | torch.Tensor) -> Samples:
         labels = None if self.labels is None else self.labels[rows]
         return replace(
             self, inputs=tuple(entry[rows] if entry.dim() else entry for entry in self.inputs), labels=labels

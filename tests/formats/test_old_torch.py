@@ -11,7 +11,7 @@ from torch import nn
 
 from coppice import pipeline
 from coppice.formats import open_upload
-from coppice.formats.pytorch.dataset import read_batch
+from coppice.formats.pytorch.dataset import open_batches
 from coppice.formats.pytorch.plain_pickle import stand_ins
 from coppice.formats.pytorch.weights import read_weights
 from coppice.records.request import Part
@@ -81,22 +81,16 @@ def test_an_old_checkpoint_comes_back_as_one_that_its_torch_opens(version: str, 
     assert (found["epoch"], found["args"].lr, found["best"]) == (3, 0.1, 0.5)
 
 
-SHAPES = {
-    "shuffled": (2, 1, 8, 8),
-    "subset": (2, 1, 8, 8),
-    "weighted": (2, 1, 8, 8),
-    "batches": (3, 1, 8, 8),
-    "transforms": (2, 1, 8, 8),
-    "mnist": (2, 1, 28, 28),
-}
+LOADERS = ("shuffled", "subset", "weighted", "batches", "transforms", "mnist")
 
 
 @each_version
-@pytest.mark.parametrize("name", SHAPES)
+@pytest.mark.parametrize("name", LOADERS)
 def test_an_old_loader_is_rebuilt(version: str, name: str) -> None:
     path = FOLDER / version / f"{name}.pth"
-    images, labels = read_batch(path, ModuleType("model"), file=path.name, samples=2, seed=0)
-    assert images.shape == SHAPES[name]
+    images, labels = next(open_batches(path, ModuleType("model"), file=path.name, seed=0))
+    assert images.shape[1:] == ((1, 28, 28) if name == "mnist" else (1, 8, 8))
+    assert len(images) == len(labels)
     # Of these loaders the image says its label.
     if name == "mnist":
         torch.testing.assert_close(images[:, 0, 0, 0] * 0.3081 + 0.1307, labels / 255)

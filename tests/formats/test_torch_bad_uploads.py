@@ -286,8 +286,8 @@ CASES = {
     ),
     "a batch by other names": Case(
         error=DatasetInvalid,
-        says=("with the keys image, label", "forward takes x"),
-        given=with_dataset(lambda: DataLoader([{"image": torch.zeros(1, 28, 28), "label": 1}] * 4)),  # type: ignore[arg-type]
+        says=("with the keys left, right", "forward takes x"),
+        given=with_dataset(lambda: DataLoader([{"left": torch.zeros(1, 28, 28), "right": 1}] * 4)),  # type: ignore[arg-type]
     ),
     "a loader of another size": Case(
         error=DatasetInvalid,
@@ -321,7 +321,7 @@ CASES = {
         given=with_dataset(lambda: saved(loader((1, 28, 28)))[:2000]),
     ),
     "a loader that is no loader": Case(
-        error=DatasetInvalid, says=("holds a dict", "DataLoader"), given=with_dataset(lambda: {"a": 1})
+        error=DatasetInvalid, says=("a dict with the keys a", "forward takes x"), given=with_dataset(lambda: {"a": 1})
     ),
     "a loader that is a picture": Case(
         error=DatasetInvalid, says=("DataLoader",), given=with_dataset(lambda: b"\x89PNG....")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -11,12 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from coppice.errors import BadUpload, CoppiceError, HostileFile, UnsupportedLayer
+from coppice.formats.dataset import Sent, Takes
 from coppice.formats.first_run import UNREADABLE, DoesNotRun, first_run
 from coppice.formats.keras.file import Array, KerasFile, StoredArray, StoredLayer
+from coppice.formats.samples import Inputs, Read, usable
 from coppice.keras_layers import Generation, KerasNetwork
 from coppice.keras_layers.binding import LayerPath, Place
 from coppice.keras_layers.configuration import class_name, is_model
-from coppice.keras_layers.examples import OPEN_SIZES, example_inputs
+from coppice.keras_layers.examples import OPEN_SIZES, declared_inputs, example_inputs
 from coppice.keras_layers.network import build
 from coppice.keras_layers.resizing import remember_built_shapes
 from coppice.tracing.network import Layer, Network, stored
@@ -40,8 +42,11 @@ class OpenModel:
         return replace(self.file, config=pruned.entry, layers=layers)
 
 
-def open_model(file: KerasFile, *, seed: int = 0) -> OpenModel:
-    """Build the interpreter's module of a file and run it once, so that what can't work fails here, by name."""
+def open_model(file: KerasFile, *, seed: int = 0, sent: Sent | None = None) -> OpenModel:
+    """Build the interpreter's module of a file and run it once, so that what can't work fails here, by name.
+
+    It runs on random inputs of the shape that the file declares, or on the samples that were sent.
+    """
     entry = dict(file.config)
     if file.dialect.generation is Generation.KERAS_1:
         raise BadUpload(
@@ -60,12 +65,15 @@ def open_model(file: KerasFile, *, seed: int = 0) -> OpenModel:
         raise HostileFile("the model's configuration nests models beyond reason.") from e
     except UNREADABLE as e:
         raise BadUpload(f"the model's configuration can't be read: {type(e).__name__}: {str(e)[:200]}.") from e
-    inputs = _run_once(module, seed)
-    return OpenModel(
-        file=file,
-        network=Network(module=module, inputs=inputs, layers=layers_of(module), notes=tuple(_notes(module))),
-        origins=origins,
+    read = _run_on_samples(module, sent, seed) if sent is not None else Read(inputs=_run_once(module, seed))
+    network = Network(
+        module=module,
+        inputs=read.inputs,
+        layers=layers_of(module),
+        notes=(*_notes(module), *read.notes),
+        samples=read.samples,
     )
+    return OpenModel(file=file, network=network, origins=origins)
 
 
 def layers_of(module: KerasNetwork) -> tuple[Layer, ...]:
@@ -82,17 +90,35 @@ def layers_of(module: KerasNetwork) -> tuple[Layer, ...]:
     )
 
 
-def _run_once(module: KerasNetwork, seed: int) -> tuple[Tensor, ...]:
+def _run_once(module: KerasNetwork, seed: int) -> Inputs:
     """Inputs on which the module was run, its layers remembering the shapes that their configuration was made for."""
+    return _first_run(module, [partial(_examples, module, seed, size) for size in OPEN_SIZES])
 
-    def attempt(size: int) -> tuple[Tensor, ...]:
-        inputs = example_inputs(module, seed=seed, open_size=size)
+
+def _run_on_samples(module: KerasNetwork, sent: Sent, seed: int) -> Read:
+    """The same on what the user sent."""
+    takes = [Takes(name=one.name, shape=one.shape, dtype=one.dtype) for one in declared_inputs(module)]
+
+    def remember(inputs: Inputs) -> Inputs:
         remember_built_shapes(module, inputs)
         return inputs
 
+    def first(inputs: Inputs) -> None:
+        _first_run(module, [partial(remember, inputs)])
+
+    return usable(sent(takes), module, seed=seed, first_run=first)
+
+
+def _examples(module: KerasNetwork, seed: int, size: int) -> Inputs:
+    inputs = example_inputs(module, seed=seed, open_size=size)
+    remember_built_shapes(module, inputs)
+    return inputs
+
+
+def _first_run(module: KerasNetwork, attempts: Iterable[Callable[[], Inputs]]) -> Inputs:
     layers = [part for part in module.modules() if not isinstance(part, KerasNetwork)]
     try:
-        return first_run(layers, [partial(attempt, size) for size in OPEN_SIZES])
+        return first_run(layers, attempts)
     except DoesNotRun as e:
         raise _mismatch(module, f"layer {e.where}" if e.where else "the input", e.reason) from e
 

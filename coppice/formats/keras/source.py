@@ -9,6 +9,7 @@ from pathlib import Path, PurePath
 
 from torch import nn
 
+from coppice.formats.dataset import Sent, sent_arrays
 from coppice.formats.keras import h5 as keras_h5
 from coppice.formats.keras import zip as keras_zip
 from coppice.formats.keras.file import KerasFile
@@ -49,17 +50,18 @@ FORMATS: dict[Kind, KerasFormat] = {
 def open_keras(request: Request, files: Mapping[Part, Path]) -> KerasSource:
     """Read the model and run it once; raises what says why that can't be."""
     path = files[Part.MODEL]
-    return KerasSource(path, request.files.get(Part.MODEL, path.name), seed=request.seed)
+    sent = sent_arrays(request, files)
+    return KerasSource(path, request.files.get(Part.MODEL, path.name), seed=request.seed, sent=sent)
 
 
 class KerasSource:
     """A Keras file that was read, and the interpreter's module of it."""
 
-    def __init__(self, path: Path, name: str, *, seed: int) -> None:
+    def __init__(self, path: Path, name: str, *, seed: int, sent: Sent | None = None) -> None:
         self._path = path
         self._name = name
         self._format = FORMATS[sniff(path)]
-        self._opened = open_model(self._format.read(path, name), seed=seed)
+        self._opened = open_model(self._format.read(path, name), seed=seed, sent=sent)
         self._notes: tuple[str, ...] = ()
 
     @property

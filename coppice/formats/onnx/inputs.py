@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from coppice.errors import InputSizeInvalid, UnsupportedLayer
+from coppice.formats.dataset import Takes
 from coppice.onnx_operators import Graph, GraphInput
 from coppice.onnx_operators.element_types import TYPES
 from coppice.records.inputs import MAX_INPUT_ELEMENTS, Input, sizes
@@ -44,6 +45,20 @@ def example_inputs(graph: Graph, asked: Sequence[Input] | None, *, seed: int, fr
             )
         inputs.append(_drawn(graph, entry, shape, wish, generator))
     return tuple(inputs)
+
+
+def taken_inputs(graph: Graph) -> list[Takes]:
+    """What the graph declares of one sample of each input, for those who bring samples along."""
+    return [
+        Takes(
+            name=entry.name,
+            shape=None
+            if entry.shape is None
+            else tuple(size if isinstance(size, int) and size > 0 else None for size in entry.shape[1:]),
+            dtype=_dtype(entry),
+        )
+        for entry in graph.inputs
+    ]
 
 
 def _shape(entry: GraphInput, free: int) -> tuple[int, ...]:
@@ -82,9 +97,7 @@ def _asked_shape(entry: GraphInput, wish: Input) -> tuple[int, ...]:
 def _drawn(
     graph: Graph, entry: GraphInput, shape: tuple[int, ...], wish: Input | None, generator: torch.Generator
 ) -> Tensor:
-    if entry.element_type not in TYPES:
-        raise UnsupportedLayer(f"the input {entry.name!r} is of a type that Coppice can't compute.", field=entry.name)
-    dtype = TYPES[entry.element_type]
+    dtype = _dtype(entry)
     if dtype.is_floating_point:
         return torch.rand(shape, generator=generator, dtype=dtype)
     if dtype is torch.bool:
@@ -93,6 +106,12 @@ def _drawn(
     if rows is None:
         return torch.ones(shape, dtype=dtype)  # masks and lengths: nothing is masked
     return torch.randint(0, rows, shape, generator=generator).to(dtype)
+
+
+def _dtype(entry: GraphInput) -> torch.dtype:
+    if entry.element_type not in TYPES:
+        raise UnsupportedLayer(f"the input {entry.name!r} is of a type that Coppice can't compute.", field=entry.name)
+    return TYPES[entry.element_type]
 
 
 def _vocabularies(graph: Graph, name: str) -> Iterator[int]:

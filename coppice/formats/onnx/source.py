@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path, PurePath
 
 import onnx
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from coppice.errors import BadUpload, ReloadFailed
+from coppice.formats.dataset import Sent, refuse_other_size, sent_arrays
 from coppice.formats.first_run import UNREADABLE, DoesNotRun, first_run
 from coppice.formats.onnx.file import MAX_BYTES, read
-from coppice.formats.onnx.inputs import FREE_SIZES, example_inputs
+from coppice.formats.onnx.inputs import FREE_SIZES, example_inputs, taken_inputs
 from coppice.formats.onnx.network import build_network, graph_of, layers_of
 from coppice.formats.onnx.runtime import compare
 from coppice.formats.onnx.write import edited
+from coppice.formats.samples import SMALL, Inputs, Read, usable
 from coppice.formats.sniff import Kind, sniff
 from coppice.formats.source import Latency
 from coppice.onnx_operators import OnnxNetwork
@@ -30,23 +32,29 @@ from coppice.tracing.network import Network, fade
 
 def open_onnx(request: Request, files: Mapping[Part, Path]) -> OnnxSource:
     """Read the model and run it once; raises what says why that can't be."""
-    path = files[Part.MODEL]
-    return OnnxSource(path, request)
+    return OnnxSource(request, files)
 
 
 class OnnxSource:
     """An ONNX model that was read, and the interpreter's module of it."""
 
-    def __init__(self, path: Path, request: Request) -> None:
+    def __init__(self, request: Request, files: Mapping[Part, Path]) -> None:
+        path = files[Part.MODEL]
         self._name = request.files.get(Part.MODEL, path.name)
         self._model = read(path, self._name)
         self._was_zip = sniff(path) is Kind.ONNX_ZIP
         graph = graph_of(self._model)
         module = build_network(self._model, graph)
-        inputs = _run_once(module, request)
+        sent = sent_arrays(request, files)
+        given = _run_on_samples(module, sent, request) if sent is not None else Read(inputs=_run_once(module, request))
         self._module = module
         self._network = Network(
-            module=module, inputs=inputs, layers=layers_of(graph, module), single=_single(module, inputs)
+            module=module,
+            inputs=given.inputs,
+            layers=layers_of(graph, module),
+            notes=given.notes,
+            single=_single(module, given.inputs),
+            samples=given.samples,
         )
         self._plan = Plan()
         self._exact = True
@@ -91,25 +99,46 @@ class OnnxSource:
         return f"{stem}_pruned.onnx"
 
 
-def _run_once(module: OnnxNetwork, request: Request) -> tuple[Tensor, ...]:
+def _run_once(module: OnnxNetwork, request: Request) -> Inputs:
     """Inputs on which the module was run."""
     asked = request.input_size
 
-    def attempt(free: int) -> tuple[Tensor, ...]:
+    def attempt(free: int) -> Inputs:
         inputs = example_inputs(module.graph, asked, seed=request.seed, free=free)
         _run(module, inputs)
         return inputs
 
     sizes = FREE_SIZES if asked is None else FREE_SIZES[:1]
+    hint = "" if asked is not None else " If the model wants inputs of a certain size, give input_size."
+    return _first_run(module, [partial(attempt, free) for free in sizes], hint)
+
+
+def _run_on_samples(module: OnnxNetwork, sent: Sent, request: Request) -> Read:
+    """The same on what the user sent, as many samples as the graph takes at a time."""
+    found = sent(taken_inputs(module.graph))
+    batches = [entry.shape[0] for entry in module.graph.inputs if entry.shape]
+    small = next((size for size in batches if isinstance(size, int) and size > 0), SMALL)
+
+    def attempt(inputs: Inputs) -> Inputs:
+        _run(module, inputs)
+        return inputs
+
+    def first(inputs: Inputs) -> None:
+        refuse_other_size(inputs, request.input_size, found.source)
+        _first_run(module, [partial(attempt, inputs)], f" The samples come from {found.source}.")
+
+    return usable(found, module, seed=request.seed, small=small, first_run=first)
+
+
+def _first_run(module: OnnxNetwork, attempts: Iterable[Callable[[], Inputs]], hint: str) -> Inputs:
     try:
-        return first_run(module.children(), [partial(attempt, free) for free in sizes])
+        return first_run(module.children(), attempts)
     except DoesNotRun as e:
         where = f"node {e.where}" if e.where else "the input"
-        hint = "" if asked is not None else " If the model wants inputs of a certain size, give input_size."
         raise BadUpload(f"the model does not run: at {where}: {e.reason}.{hint}") from e
 
 
-def _single(module: OnnxNetwork, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+def _single(module: OnnxNetwork, inputs: Inputs) -> Inputs:
     """One sample, where the graph takes one: the batch that it was exported with may be the only one that it takes."""
     free = [entry.shape is not None and not isinstance([*entry.shape, 1][0], int) for entry in module.graph.inputs]
     one = tuple(entry[:1] if may else entry for entry, may in zip(inputs, free, strict=True))
@@ -120,7 +149,7 @@ def _single(module: OnnxNetwork, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ..
     return one
 
 
-def _run(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+def _run(module: nn.Module, inputs: Inputs) -> None:
     with torch.no_grad():
         module(*inputs)
 

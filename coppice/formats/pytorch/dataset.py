@@ -1,51 +1,59 @@
-"""The sample DataLoader that a user may send: opened, rebuilt without workers, and read for one small batch.
+"""The DataLoader that a user may send, or whatever else of PyTorch's yields samples: opened, and read batch by batch.
 
 A pickle runs code when it is opened, so this is only ever called inside a sandboxed child, or on the user's own
-machine. What the samples mean to the model is decided in `example_inputs`.
+machine. What the entries of a batch are to the model is decided in `batches`.
 """
 
 from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader, Dataset, IterableDataset, RandomSampler
+from torch.utils.data import DataLoader, Dataset, IterableDataset, RandomSampler, SequentialSampler
 
 from coppice.errors import CoppiceError, DatasetInvalid
 from coppice.formats.pytorch.old_objects import bring_up_to_date
 from coppice.formats.pytorch.torchvision_import import prepare_torchvision
 from coppice.formats.pytorch.user_errors import is_out_of_memory, last_line
 from coppice.formats.pytorch.weights import refuse_archive_tricks
+from coppice.formats.samples import MOST, OPTIONAL, drawn
 from coppice.formats.sniff import Kind, sniff
 from coppice.records.request import Part
 
 FIELD = Part.DATASET
 _READABLE = (Kind.TORCH, Kind.TORCH_LEGACY)
 _MISSING_CLASS = re.compile(r"attribute '([^']+)' on <module '([^']+)'")
-_OPTIONAL = "The sample is optional: leave it out, or send one in memory, such as TensorDataset(images, labels)."
+#: Samples of one batch at most: a loader of whole epochs would read far more than is used.
+AT_ONCE = 64
 
 
-def read_batch(path: Path, user: ModuleType, *, file: str, samples: int, seed: int) -> Any:
-    """The first batch, of `samples` samples where the loader lets itself be asked for that; raises DatasetInvalid."""
+def open_batches(path: Path, user: ModuleType, *, file: str, seed: int) -> Iterator[Any]:
+    """The batches of a pickled loader, or of tensors; raises DatasetInvalid, also while they are read."""
     kind = sniff(path)
     if kind not in _READABLE:
         raise DatasetInvalid(_not_a_loader(kind, file), field=FIELD)
     refuse_archive_tricks(path, file=file, field=FIELD)
-    found = _open(path, user, file)
-    if isinstance(found, Dataset) and not isinstance(found, DataLoader):
-        found = DataLoader(found)
-    if not isinstance(found, DataLoader):
+    return batches_of(_open(path, user, file), source=file, seed=seed)
+
+
+def batches_of(samples: Any, *, source: str, seed: int) -> Iterator[Any]:
+    """The batches of a loader, a data set or any iterable of batches; an array, a tuple or a mapping is one batch."""
+    if isinstance(samples, Dataset) and not isinstance(samples, DataLoader):
+        samples = DataLoader(samples)
+    if isinstance(samples, Mapping | tuple) or hasattr(samples, "__array__"):
+        return iter([samples])
+    if isinstance(samples, str | bytes) or not isinstance(samples, Iterable):
         raise DatasetInvalid(
-            f"{file} holds a {type(found).__name__}, not a DataLoader. Save torch.save(train_loader, FILE).",
+            f"{source} holds a {type(samples).__name__}, not a DataLoader. Save torch.save(train_loader, FILE).",
             field=FIELD,
         )
-    return _first_batch(found, file, samples, seed)
+    return _each(samples, source, seed)
 
 
 def _open(path: Path, user: ModuleType, file: str) -> Any:
@@ -75,24 +83,24 @@ def _as_main(user: ModuleType) -> Iterator[None]:
             vars(main).pop(name, None)
 
 
-def _first_batch(loader: DataLoader[Any], file: str, samples: int, seed: int) -> Any:
+def _each(samples: Iterable[Any], source: str, seed: int) -> Iterator[Any]:
     try:
-        bring_up_to_date(loader)
-        for batch in _rebuilt(loader, samples, seed):
-            return batch
+        if isinstance(samples, DataLoader):
+            bring_up_to_date(samples)
+            samples = _rebuilt(samples, seed)
+        yield from samples
     except CoppiceError:
         raise
     except (Exception, SystemExit) as e:
         if is_out_of_memory(e):
             raise
-        raise DatasetInvalid(_why_unread(e, file), field=FIELD) from e
-    raise DatasetInvalid(f"{file}: the DataLoader has no samples.", field=FIELD)
+        raise DatasetInvalid(_why_unread(e, source), field=FIELD) from e
 
 
-def _rebuilt(loader: DataLoader[Any], samples: int, seed: int) -> DataLoader[Any]:
+def _rebuilt(loader: DataLoader[Any], seed: int) -> DataLoader[Any]:
     """A loader of today's class over the same data: one pickled by another torch lacks attributes.
 
-    Without workers: the sandbox has no processes for them.
+    Without workers: the sandbox has no processes for them, and they would read ahead of what is used.
     """
     dataset, collate = loader.dataset, getattr(loader, "collate_fn", None)
     sampler, batch_sampler = getattr(loader, "sampler", None), getattr(loader, "batch_sampler", None)
@@ -100,21 +108,24 @@ def _rebuilt(loader: DataLoader[Any], samples: int, seed: int) -> DataLoader[Any
         if batch_sampler is None:
             return DataLoader(dataset, batch_size=None, collate_fn=collate)
         return DataLoader(dataset, batch_sampler=batch_sampler, collate_fn=collate)
+    size = min(loader.batch_size or 1, AT_ONCE)
     if isinstance(dataset, IterableDataset):
-        return DataLoader(dataset, batch_size=samples, collate_fn=collate)
+        return DataLoader(dataset, batch_size=size, collate_fn=collate)
     if isinstance(sampler, RandomSampler):
         generator = torch.Generator().manual_seed(seed)
-        return DataLoader(dataset, batch_size=samples, shuffle=True, collate_fn=collate, generator=generator)
-    return DataLoader(dataset, batch_size=samples, sampler=sampler, collate_fn=collate)
+        return DataLoader(dataset, batch_size=size, shuffle=True, collate_fn=collate, generator=generator)
+    if type(sampler) is SequentialSampler:
+        sampler = drawn(len(sampler), MOST, seed)  # data in order may be sorted by class
+    return DataLoader(dataset, batch_size=size, sampler=sampler, collate_fn=collate)
 
 
 def _not_a_loader(kind: Kind, file: str) -> str:
     if kind in (Kind.DAMAGED_ZIP, Kind.ZIP):
         return (
             f"{file} was not finished by torch.save: it holds no data.pkl. A lambda in a transform, or a loader whose"
-            f" workers run, can't be saved. {_OPTIONAL}"
+            f" workers run, can't be saved. {OPTIONAL}"
         )
-    return f"{file} is {kind}, not a DataLoader. Save torch.save(train_loader, FILE). {_OPTIONAL}"
+    return f"{file} is {kind}, not a DataLoader. Save torch.save(train_loader, FILE). {OPTIONAL}"
 
 
 def _why_closed(error: BaseException, file: str) -> str:
@@ -126,16 +137,16 @@ def _why_closed(error: BaseException, file: str) -> str:
         module = "__main__" if spec is not None and spec.name == module else module
         return (
             f"{file} needs {name} of the module {module}, which did not come with it: a pickle holds only the name of a"
-            f" class. Define {name} in the class file. {_OPTIONAL}"
+            f" class. Define {name} in the class file. {OPTIONAL}"
         )
     if isinstance(error, ModuleNotFoundError):
-        return f"{file} needs the module {error.name}, which is not here. {_OPTIONAL}"
-    return f"{file} does not open: {last_line(error)}. {_OPTIONAL}"
+        return f"{file} needs the module {error.name}, which is not here. {OPTIONAL}"
+    return f"{file} does not open: {last_line(error)}. {OPTIONAL}"
 
 
 def _why_unread(error: BaseException, file: str) -> str:
     if isinstance(error, FileNotFoundError):
-        return f"{file} holds the paths of its data and not the data: {error.filename} is not here. {_OPTIONAL}"
+        return f"{file} holds the paths of its data and not the data: {error.filename} is not here. {OPTIONAL}"
     if "PIL" in str(error) and isinstance(error, TypeError):
         return f"{file} yields PIL images. Put transforms.ToTensor() into the dataset's transform and save it again."
-    return f"{file}: reading the first samples failed: {last_line(error)}. {_OPTIONAL}"
+    return f"{file}: reading the first samples failed: {last_line(error)}. {OPTIONAL}"

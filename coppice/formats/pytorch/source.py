@@ -13,7 +13,7 @@ from torch import nn
 
 from coppice.errors import ParameterMissing, ReloadFailed
 from coppice.formats.pytorch import write as torch_write
-from coppice.formats.pytorch.example_inputs import inputs_from_sample, inputs_from_size
+from coppice.formats.pytorch.example_inputs import inputs_from_size, read_sample
 from coppice.formats.pytorch.named_inputs import forget_names
 from coppice.formats.pytorch.reload import reload_torch
 from coppice.formats.pytorch.state_dict import Fitted, fit
@@ -47,17 +47,19 @@ def open_torch(request: Request, files: Mapping[Part, Path]) -> TorchSource:
     module.eval()
     notes = [*fitted.notes, *_renamed(user, names[Part.CLASS_DEF])]
     if Part.DATASET in files:
-        inputs = inputs_from_sample(module, request, user, files[Part.DATASET])
+        read = read_sample(module, request, user, files[Part.DATASET])
     else:
-        inputs, told = inputs_from_size(module, request, user)
-        notes += told
+        read = inputs_from_size(module, request, user)
+    inputs = read.inputs
     layers = tuple(
         Layer(name=path, path=path, kind=type(part).__name__) for path, part in module.named_modules() if path
     )
     # A number that comes as itself, not one for each sample, has no first row.
     plain = all(entry.dim() for entry in inputs)
     single = None if plain else tuple(entry[:1] if entry.dim() else entry for entry in inputs)
-    network = Network(module=module, inputs=inputs, layers=layers, notes=tuple(notes), single=single)
+    network = Network(
+        module=module, inputs=inputs, layers=layers, notes=(*notes, *read.notes), single=single, samples=read.samples
+    )
     return TorchSource(network, request, user, fitted, training)
 
 
