@@ -29,6 +29,8 @@ JOB_ENVIRONMENT: Final[Mapping[str, str]] = {
     # One thread unless coppice.child is told otherwise: OpenMP's spinning costs more than it wins on shared cores.
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
+    # The user's code may go through a set of names: in the same order every time, for the same result.
+    "PYTHONHASHSEED": "0",
     # "No plugins": an HDF5 file can name a filter that libhdf5 would load from a folder.
     "HDF5_PLUGIN_PRELOAD": "::",
 }

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from coppice.formats.pytorch import stable_pickle
 from coppice.formats.pytorch.class_def import NotDescribable, class_definition
 from coppice.formats.pytorch.onnx import NotExportable, write_onnx
 from coppice.formats.pytorch.rewrite import rewrite, state_as_it_came
@@ -37,6 +38,10 @@ class Result:
     plan: Plan
     report: Report
     fitted: Fitted
+
+
+#: What is the same every time a model is pruned.
+_COUNTED = {"parameters", "bytes", "macs", "activation_bytes"}
 
 
 class LeftOut(Exception):
@@ -77,13 +82,13 @@ def write(result: Result, out: Path) -> Written:
 
 
 def information(report: Report) -> dict[str, Any]:
-    """The second of the pair: the report's main numbers, in types that need no code to load."""
+    """The second of the pair: the report's main numbers, in types that need no code to load, and no measured times."""
     return {
         "coppice": report.coppice,
         "percent": report.request.percent,
         "omitted": list(report.request.omit),
-        "before": report.before.model_dump(mode="json"),
-        "after": report.after.model_dump(mode="json"),
+        "before": report.before.model_dump(mode="json", include=_COUNTED),
+        "after": report.after.model_dump(mode="json", include=_COUNTED),
         "verification": report.verification.model_dump(mode="json"),
         "groups": {group.name: {"channels": group.channels, "removed": group.removed} for group in report.groups},
         "summary": report.summary,
@@ -92,7 +97,7 @@ def information(report: Report) -> dict[str, Any]:
 
 def _pair(result: Result, path: Path) -> None:
     try:
-        torch.save((result.model, information(result.report)), path)
+        torch.save((result.model, information(result.report)), path, pickle_module=stable_pickle)
     except Exception as e:  # a lambda, a lock, a class made inside a function: whatever pickle says
         raise LeftOut(
             f"The model does not pickle ({last_line(e)}), so the .pt holds its state dict; the class file as pruned"
