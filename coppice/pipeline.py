@@ -27,35 +27,24 @@ from coppice.records.report import (
     Progress,
     Quality,
     Report,
+    Trial,
     Verification,
 )
 from coppice.records.request import Heads, Part, Request, Task
 from coppice.steps import account, inspection
-from coppice.steps.allocate import Allocation, uniform
+from coppice.steps.line import Prepared
 from coppice.steps.make_plan import keeps_output
 from coppice.steps.measure import count_macs, disappointments, machine, measure
 from coppice.steps.provenance import input_files, versions
-from coppice.steps.restore import Basis, basis, restore
-from coppice.steps.score import Scored, score
-from coppice.steps.search import largest_cut
+from coppice.steps.restore import basis, restore
+from coppice.steps.score import score
 from coppice.steps.summary import summary
+from coppice.steps.target import allocated, find
 from coppice.tracing import Network, Traced, trace
 from coppice.version import __version__
 
 Tell = Callable[[Progress], None]
 Files = Mapping[Part, Path]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Prepared:
-    """What every cut of one model has in common: its channels, and how much each is worth."""
-
-    network: Network
-    traced: Traced
-    names: account.Names
-    scored: Scored
-    omitted: Mapping[int, str]  # group -> why the request keeps it whole
-    basis: Basis | None  # of repairs, where there are samples
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +57,7 @@ class Pruned:
     frozen: tuple[FrozenReport, ...]
     verification: Verification
     quality: Quality | None
+    trials: tuple[Trial, ...]
     criterion: str  # what decided which channels go
     notes: tuple[str, ...]
 
@@ -125,6 +115,7 @@ def report_on(network: Network, pruned: Pruned, request: Request, files: Files |
         verification=pruned.verification,
         criterion=pruned.criterion,
         quality=pruned.quality,
+        trials=pruned.trials,
         before=before,
         after=after,
         warnings=disappointments(before, after),
@@ -152,7 +143,7 @@ def inspect_network(network: Network, request: Request) -> Inspection:
     kept = _omitted(channels.groups, names, request.omit)
     sample = network.sample
     macs = count_macs(network.module, sample)
-    allocation = Allocation(channels, uniform(channels, request.percent))
+    allocation = allocated(request, channels, names)
     lines = account.groups(channels, names, allocation, range(len(channels.groups)), kept)
     groups = inspection.with_shares(lines, channels.groups, network.module, sample, macs)
     frozen = account.frozen(channels, names)
@@ -192,24 +183,24 @@ def cut(prepared: Prepared, request: Request, progress: Tell) -> Pruned:
     """Plan, apply, verify and repair one cut of a model that was traced and scored; raises as `prune` does."""
     progress(Progress(step="verify", fraction=0.3))
     network, traced, names = prepared.network, prepared.traced, prepared.names
-    candidates = [number for number in range(len(traced.channels.groups)) if number not in prepared.omitted]
-    allocation = Allocation(traced.channels, uniform(traced.channels, request.percent))
-    found, refused = largest_cut(network, traced, prepared.scored.scores, allocation, candidates)
-    groups = account.groups(traced.channels, names, allocation, found.groups, {**prepared.omitted, **refused})
+    found = find(prepared, request)
+    reasons = {**prepared.omitted, **found.refused}
+    groups = account.groups(traced.channels, names, found.allocation, found.cut.groups, reasons)
     frozen = account.frozen(traced.channels, names)
-    if request.percent and not any(group.removed for group in groups):
+    if (request.percent or any(request.ratios.values())) and not any(group.removed for group in groups):
         raise NothingToPrune(_why_nothing(request.percent, groups, frozen))
     progress(Progress(step="restore", fraction=0.5))
-    restored = restore(network, prepared.basis, found.module, found.plan, wanted=request.restore)
+    restored = restore(network, prepared.basis, found.cut.module, found.cut.plan, wanted=request.restore)
     return Pruned(
         module=restored.module,
-        plan=found.plan,
+        plan=found.cut.plan,
         groups=groups,
         frozen=frozen,
-        verification=found.verification,
+        verification=found.cut.verification,
         quality=restored.quality,
+        trials=found.trials,
         criterion=prepared.scored.criterion,
-        notes=(*network.notes, *prepared.scored.notes, *restored.notes),
+        notes=(*network.notes, *prepared.scored.notes, *found.notes, *restored.notes),
     )
 
 

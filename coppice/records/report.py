@@ -27,9 +27,9 @@ class GroupReport(Record):
     )
     layers: tuple[str, ...] = Field(description="every layer whose output channels belong to the group")
     channels: int = Field(description="units before the cut")
-    asked: int = Field(description="units that `percent` means")
+    asked: int = Field(description="units that the request means: by `percent`, or its ratio, or its spread and target")
     removed: int = Field(description="units removed")
-    reason: str | None = Field(default=None, description="why fewer were removed than asked")
+    reason: str | None = Field(default=None, description="why another number was removed than asked")
     parameters: float | None = Field(
         default=None,
         description="share of the model's parameters that the group's slices hold, of an inspection; a weight between "
@@ -132,6 +132,18 @@ class Quality(Record):
     left: dict[str, str] = Field(default_factory=dict, description="tensor -> why its weights were not")
 
 
+class Trial(Record):
+    """One cut that was tried on the way to the largest that keeps within `max_drop`."""
+
+    share: float = Field(description="share of the prunable channels that went")
+    parameters: int = Field(description="that were left")
+    drop: float | None = Field(
+        description="what the repaired cut lost on the samples held out, in the terms of `max_drop`; null where its "
+        "outputs were no numbers"
+    )
+    accepted: bool
+
+
 class InputFile(Record):
     """A file of the request, so that the job can be repeated on the very same."""
 
@@ -179,6 +191,7 @@ class Report(Account):
     after: Cost
     criterion: str = Field(default="l1", description="what decided which channels go")
     quality: Quality | None = Field(default=None, description="None where no samples were sent")
+    trials: tuple[Trial, ...] = Field(default=(), description="of the search that `max_drop` means, in their order")
     warnings: tuple[str, ...] = Field(default=(), description="what was not won though channels went")
     machine: Machine | None = Field(default=None, description="that latency was measured on")
 

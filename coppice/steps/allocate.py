@@ -53,7 +53,7 @@ class Allocation:
     """The number of units that go, per cell and per group; bundles are solved when first asked for."""
 
     def __init__(self, channels: Channels, fractions: Fractions, limits: Limits | None = None) -> None:
-        self._channels, self._fractions, self._limits = channels, fractions, limits or Limits()
+        self._channels, self.fractions, self._limits = channels, fractions, limits or Limits()
         self._solved: dict[tuple[int, float], dict[int, int]] = {}
         self._held = Counter[int]()  # cell -> units that stay
         for number, stay in self._limits.kept.items():
@@ -67,9 +67,9 @@ class Allocation:
         return other
 
     @property
-    def fractions(self) -> Fractions:
-        """What is asked of every bundle."""
-        return self._fractions
+    def limits(self) -> Limits:
+        """What holds whatever the fractions."""
+        return self._limits
 
     def stays(self, number: int) -> NDArray[np.bool_] | None:
         """Per unit of a group, whether it stays whatever its score; None where nothing was said of the group."""
@@ -80,7 +80,7 @@ class Allocation:
         cells = np.unique(group.cell).tolist()
         if group.bundle not in self._channels.bundles:
             return {cells[0]: self._alone(group, cells[0])}
-        key = group.bundle, self._fractions[group.bundle]
+        key = group.bundle, self.fractions[group.bundle]
         if key not in self._solved:
             self._solved[key] = self._bound(*key)
         return {cell: self._solved[key][cell] for cell in cells}
@@ -91,7 +91,7 @@ class Allocation:
 
     def asked(self, group: Group) -> int:
         """Units that the fraction of its bundle means for a group."""
-        return share(group.size, self._fractions[group.bundle])
+        return share(group.size, self.fractions[group.bundle])
 
     def why(self, group: Group) -> str | None:
         """Why another number goes than was asked; None where that very number does."""
@@ -113,7 +113,7 @@ class Allocation:
         return "; ".join(reasons) or None
 
     def _alone(self, group: Group, cell: int) -> int:
-        wanted = share(group.size, self._fractions[group.bundle])
+        wanted = share(group.size, self.fractions[group.bundle])
         if wanted and self._limits.round_to > 1:
             stay = [(abs(kept - group.size + wanted), -kept) for kept in self._widths(group)]
             return group.size + min(stay)[1] if stay else 0
