@@ -180,7 +180,7 @@ class StateDictMismatch(BadUpload):
 
 
 class DatasetInvalid(BadUpload):
-    """The sample DataLoader does not open or does not yield what the model takes."""
+    """The samples do not open, or are not what the model takes."""
 
     code = "dataset_invalid"
 

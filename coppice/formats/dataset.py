@@ -186,13 +186,13 @@ def _labels(array: StoredArray | None, rows: int) -> tuple[list[StoredArray], li
     return [array], []
 
 
-#: An expression on x -> the shape of one sample that it makes of another.
-_WAYS: Mapping[str, Callable[[tuple[int, ...]], tuple[int, ...]]] = {
-    "x[..., None]": lambda shape: (*shape, 1),
-    "x[:, None]": lambda shape: (1, *shape),
-    "numpy.moveaxis(x, 1, -1)": lambda shape: (*shape[1:], *shape[:1]),
-    "numpy.moveaxis(x, -1, 1)": lambda shape: (*shape[-1:], *shape[:-1]),
-    "x.reshape(len(x), -1)": lambda shape: (math.prod(shape),),
+#: What people write to bring samples into another shape, and what it does.
+WAYS: Mapping[str, Callable[[Tensor], Tensor]] = {
+    "x[..., None]": lambda x: x[..., None],
+    "x[:, None]": lambda x: x[:, None],
+    "numpy.moveaxis(x, 1, -1)": lambda x: x.movedim(1, -1) if x.dim() > 2 else x,
+    "numpy.moveaxis(x, -1, 1)": lambda x: x.movedim(-1, 1) if x.dim() > 2 else x,
+    "x.reshape(len(x), -1)": lambda x: x.flatten(1),
 }
 
 
@@ -202,7 +202,8 @@ def _refuse_shape(array: StoredArray, takes: Takes, file: str) -> None:
     if takes.shape is None or _fits(found, takes.shape):
         return
     wanted = ",".join("?" if size is None else str(size) for size in takes.shape) or "()"
-    way = next((how for how, made in _WAYS.items() if _fits(made(found), takes.shape)), None)
+    one = torch.empty((1, *found), device="meta")
+    way = next((how for how, turned in WAYS.items() if _fits(turned(one).shape[1:], takes.shape)), None)
     if way is None and None not in takes.shape and math.prod(found) == math.prod(size or 1 for size in takes.shape):
         way = f"x.reshape(-1, {wanted})"
     raise DatasetInvalid(

@@ -69,7 +69,10 @@ def _entries(batch: Any) -> dict[str, Tensor]:
             " mapping of arrays.",
             field=FIELD,
         )
-    return {key: torch.as_tensor(entry) for key, entry in found.items()}
+    tensors = {key: torch.as_tensor(entry) for key, entry in found.items()}
+    if next(iter(tensors.values())).dim() and not all(entry.dim() for entry in tensors.values()):
+        return {key: entry[None] for key, entry in tensors.items()}  # a label without axes is that of one sample
+    return tensors
 
 
 def _array(entry: Tensor) -> Any:
@@ -80,7 +83,6 @@ def _array(entry: Tensor) -> Any:
 def _told(why: BaseException, inputs: Inputs) -> CoppiceError:
     shown = ";".join(sizes(tuple(entry.shape)) for entry in inputs)
     return DatasetInvalid(
-        f"{SOURCE}: the model does not run on an input of {shown}: {last_line(why)}. Give a batch x, (x, y) as a tuple,"
-        " a mapping, or an iterable of such batches; a list is one.",
+        f"{SOURCE}: the model does not run on an input of {shown}: {last_line(why)}.",
         field=FIELD,
     )

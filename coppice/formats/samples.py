@@ -29,8 +29,8 @@ Inputs = tuple[Tensor, ...]
 
 #: A fit takes 512 of them (`tracing.samples`), and as many again say what came of it.
 MOST = 1024
-#: What they may take in memory, labels included, twice over while they are put together: with a job's 4 GiB there is
-#: room for the model, its copies and its activations. It is 445 images of 3 x 224 x 224.
+#: What they may take in memory, labels included, and three times as much while they are sifted and put in order: of a
+#: job's 4 GiB enough is left for the model, its copies and its activations. It is 445 images of 3 x 224 x 224.
 MOST_BYTES = 256 * 1024 * 1024
 #: The batch that the engine traces and compares on: one sample can't show which axis is the batch, more only cost time.
 SMALL = 2

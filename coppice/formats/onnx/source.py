@@ -81,8 +81,7 @@ class OnnxSource:
         self._plan, self._exact = plan, report.verification.check is not Check.STATISTICS
         artifact = Artifact(name="model", file=self._file_name(), media_type="application/octet-stream")
         _save(edited(self._model, _network(pruned), self.network.inputs), out / artifact.file)
-        if self._was_zip:
-            self._notes = ("The weights, which were in files of their own, are in the .onnx now.",)
+        self._notes = ("The weights, which were in files of their own, are in the .onnx now.",) if self._was_zip else ()
         return (artifact,)
 
     def reload(self, pruned: nn.Module, artifacts: tuple[Artifact, ...], out: Path) -> None:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from itertools import chain, product
+from itertools import chain, islice, product
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from coppice.errors import CoppiceError, DatasetInvalid
-from coppice.formats.dataset import LABELS, Takes, assigned, not_scaled
+from coppice.formats.dataset import LABELS, WAYS, Takes, assigned, not_scaled
 from coppice.formats.pytorch.named_inputs import give_by_name, names_of
 from coppice.formats.samples import Gathered, Inputs, Read, failure, gathered, seeded, usable
 from coppice.records.request import Part
@@ -20,6 +21,9 @@ from coppice.tracing.samples import Samples
 
 FIELD = Part.DATASET
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+
+#: What torch says when it is given other types than it computes with.
+_TYPES = re.compile(r"should be the same$|same dtype|expected scalar type|not implemented for '\w+'")
 
 #: What a failure of forward on the first samples becomes.
 Told = Callable[[BaseException, Inputs], CoppiceError]
@@ -89,7 +93,7 @@ def entries(batch: Any, module: nn.Module, *, source: str, like: Inputs | None) 
     if isinstance(batch, Mapping):
         names, label = _named(batch, module, like)
         inputs = [batch[name] for name in names]
-        beside = [batch[label]] if label is not None else beside
+        beside = leaves(batch[label]) if label is not None else beside
         by_keyword = _by_keyword([str(name) for name in names], module)
     else:
         flat, count = leaves(batch), max(len(required), 1) if like is None else len(like)
@@ -116,8 +120,12 @@ def _named(batch: Mapping[Any, Any], module: nn.Module, like: Inputs | None) -> 
         names = [*list(inspect.signature(module.forward).parameters)[: len(like) - len(last)], *last]
     if not names or not set(names) <= set(numbers):
         found = assigned([key for key in numbers if isinstance(key, str)], names or required)
-        return ([], None) if found is None else (list(found.inputs), found.labels)
-    return names, next((key for key in numbers if str(key).lower() in LABELS and key not in names), None)
+        if found is None:
+            return [], None
+        if found.labels is not None:
+            return list(found.inputs), found.labels
+        names = list(found.inputs)
+    return names, next((key for key in batch if str(key).lower() in LABELS and key not in names), None)
 
 
 def _takes(name: str, given: list[Any], required: list[str]) -> bool:
@@ -208,5 +216,13 @@ def _form(first: Samples, module: nn.Module, source: str, told: Told) -> _Form:
             notes = tuple(not_scaled(kind, dtype) for kind in sorted(kinds, key=str)) if floats else ()
             return replace(form, notes=notes)
         failed.append((raised, inputs))
-    why, inputs = failed[0]
-    raise told(why, inputs) from why
+    # That types differ says nothing where other types do not run either.
+    why, inputs = next((one for one in failed if not _TYPES.search(str(one[0]))), failed[0])
+    error = told(why, inputs)
+    raise type(error)(f"{error.message}{_way(inputs, module)}", field=error.field) from why
+
+
+def _way(inputs: Inputs, module: nn.Module) -> str:
+    """What to do with the samples so that the model runs on them, where that is a question of their axes."""
+    found = (how for how, turned in WAYS.items() if len(inputs) == 1 and failure(module, (turned(inputs[0]),)) is None)
+    return "".join(f" It runs on {how} of them." for how in islice(found, 1))

@@ -29,6 +29,7 @@ from coppice.records.request import Part
 FIELD = Part.DATASET
 _READABLE = (Kind.TORCH, Kind.TORCH_LEGACY)
 _MISSING_CLASS = re.compile(r"attribute '([^']+)' on <module '([^']+)'")
+_GIVE = "Give a DataLoader, as by torch.save(train_loader, FILE), or x, (x, y) or a mapping of arrays."
 #: Samples of one batch at most: a loader of whole epochs would read far more than is used.
 AT_ONCE = 64
 
@@ -49,9 +50,10 @@ def batches_of(samples: Any, *, source: str, seed: int) -> Iterator[Any]:
     if isinstance(samples, Mapping | tuple) or hasattr(samples, "__array__"):
         return iter([samples])
     if isinstance(samples, str | bytes) or not isinstance(samples, Iterable):
+        raise DatasetInvalid(f"{source} holds a {type(samples).__name__}, not a DataLoader. {_GIVE}", field=FIELD)
+    if isinstance(samples, list) and len({tuple(getattr(entry, "shape", ()))[1:] for entry in samples[:2]}) > 1:
         raise DatasetInvalid(
-            f"{source} holds a {type(samples).__name__}, not a DataLoader. Save torch.save(train_loader, FILE).",
-            field=FIELD,
+            f"{source} holds a list of arrays of several shapes; a list is one of batches. {_GIVE}", field=FIELD
         )
     return _each(samples, source, seed)
 
@@ -149,4 +151,4 @@ def _why_unread(error: BaseException, file: str) -> str:
         return f"{file} holds the paths of its data and not the data: {error.filename} is not here. {OPTIONAL}"
     if "PIL" in str(error) and isinstance(error, TypeError):
         return f"{file} yields PIL images. Put transforms.ToTensor() into the dataset's transform and save it again."
-    return f"{file}: reading the first samples failed: {last_line(error)}. {OPTIONAL}"
+    return f"{file}: reading the samples failed: {last_line(error)}. {OPTIONAL}"
