@@ -89,7 +89,7 @@ class Cost(Record):
 class Distance(StrEnum):
     """How far outputs are from the original's."""
 
-    KL = "kl"  # mean Kullback-Leibler divergence from the original's probabilities, nats
+    JS = "js"  # mean Jensen-Shannon divergence of probabilities, nats: 0 to ln 2
     MSE = "mse"  # mean squared difference over the variance of the original's outputs
 
 
@@ -121,8 +121,8 @@ class Quality(Record):
     samples: int = Field(description="that were used")
     held_out: int = Field(description="of these, the ones that nothing was fitted to; all figures are of them")
     distance: Distance = Field(
-        description="kl (mean Kullback-Leibler divergence, nats) or mse (mean squared difference over the variance of "
-        "the original's outputs)"
+        description="js (mean Jensen-Shannon divergence of probabilities, nats: 0 to ln 2) or mse (mean squared "
+        "difference over the variance of the original's outputs)"
     )
     before: Fidelity
     cut: Fidelity

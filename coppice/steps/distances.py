@@ -13,20 +13,26 @@ from torch import Tensor
 
 from coppice.calibration.probabilities import Probabilities, parts
 
-#: Divergences are not negative, but for as much.
-ROUNDING = 1e-6
-
 
 def divergence(want: Tensor, got: Tensor, told: Probabilities) -> float:
-    """The mean of sum(p * log(p / q)), in nats: Kullback and Leibler's."""
+    """The mean of (sum(p * log(p / m)) + sum(q * log(q / m))) / 2 with m = (p + q) / 2, in nats: Jensen and Shannon's.
+
+    0 where they are the same, ln 2 where no class is possible in both.
+    """
     total, count = 0.0, 0
     for original, other in _pairs(want, got):
         p, q = told.of(original), told.of(other)
         known = ~p.isnan().any(-1)
-        each = torch.where(p.exp() > 0, p.exp() * (p - q), 0.0).sum(-1)
-        total += each[known].sum().item()
+        middle = torch.where(p == q, p, torch.logaddexp(p, q) - math.log(2))
+        each = (_relative(p, middle) + _relative(q, middle)) / 2
+        total += each[known].clamp_min(0).sum().item()  # rounding may make it a little less
         count += int(known.sum())
-    return 0.0 if not count or -ROUNDING * count < total < 0 else total / count
+    return total / count if count else 0.0
+
+
+def _relative(p: Tensor, other: Tensor) -> Tensor:
+    """The sum of p * log(p / other), of logarithms; what is impossible adds nothing."""
+    return torch.where(p == -math.inf, 0.0, p.exp() * (p - other)).sum(-1)
 
 
 def squared(want: Tensor, got: Tensor) -> float:

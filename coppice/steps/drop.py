@@ -20,7 +20,7 @@ def loss(quality: Quality) -> float:
 
     Accuracy, where labels are classes; the share of variance explained (R²), where they are targets; without labels,
     agreement with the original's classes; where it names none, the share of its outputs' variance that is missed, or a
-    bound on the probability that moves (Bretagnolle and Huber 1979: total variation <= sqrt(1 - exp(-kl))).
+    bound on the probability that moves (Pinsker's inequality for both halves: total variation <= sqrt(2 * js)).
     """
     before, after = quality.before, quality.restored
     if after.distance is None:
@@ -31,7 +31,7 @@ def loss(quality: Quality) -> float:
         return after.error - before.error
     if after.agreement is not None:
         return 1 - after.agreement
-    return after.distance if quality.distance is Distance.MSE else math.sqrt(-math.expm1(-after.distance))
+    return after.distance if quality.distance is Distance.MSE else min(1.0, math.sqrt(2 * after.distance))
 
 
 def largest_within(limit: float, steps: int, judged: Judged) -> tuple[int, tuple[Trial, ...]]:

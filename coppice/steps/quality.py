@@ -7,7 +7,9 @@ float64, so that anybody can compute them again:
 - agreement: the share whose largest output is the same as the original's;
 - error, of a regression: mean((output - target)²) / var(targets);
 - distance, where every output is probabilities or logarithms of some, or the labels are classes (then of the softmax):
-  kl, the mean of sum(p * log(p / q)) over the samples, p the original's probabilities and q the model's;
+  js, the mean over the samples of (sum(p * log(p / m)) + sum(q * log(q / m))) / 2, p the original's probabilities, q
+  the model's and m = (p + q) / 2: Jensen and Shannon's divergence (Lin, Divergence Measures Based on the Shannon
+  Entropy, 1991, equation 3.3), which a single confident mistake can't outweigh as it does Kullback and Leibler's;
 - distance elsewhere: mse, mean((output - original's)²) / var(original's outputs).
 
 Of several outputs the distance is the mean. A model with one output for each sample, where labels are 0 and 1, decides
@@ -55,7 +57,7 @@ class Judge:
             place = self._answer.place
             told[place] = told[place] or logits(wanted.leaves[place])
         self._told = [one for one in told if one is not None]
-        self.distance = Distance.KL if len(self._told) == len(told) else Distance.MSE
+        self.distance = Distance.JS if len(self._told) == len(told) else Distance.MSE
         #: How the original itself does.
         self.original = self._fidelity(wanted)
 
@@ -78,7 +80,7 @@ class Judge:
 
     def _apart(self, found: _Outputs) -> float:
         pairs = list(zip(self._wanted.leaves, found.leaves, strict=True))
-        if self.distance is Distance.KL:
+        if self.distance is Distance.JS:
             each = [divergence(want, got, told) for (want, got), told in zip(pairs, self._told, strict=True)]
         else:
             each = [squared(want, got) for want, got in pairs]

@@ -9,6 +9,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
+from scipy.spatial.distance import jensenshannon
 from scipy.special import softmax
 from torch import Tensor, nn
 
@@ -39,7 +40,7 @@ def drawn(*shape: int) -> Tensor:
 
 
 def divergence(p: np.ndarray, q: np.ndarray) -> float:
-    return float(np.sum(p * np.log(p / q), axis=-1).mean())
+    return float(np.mean(jensenshannon(p, q, axis=-1) ** 2))  # scipy gives the root
 
 
 def test_accuracy_and_agreement_are_shares_of_largest_outputs() -> None:
@@ -56,8 +57,16 @@ def test_logits_are_compared_as_probabilities_where_labels_are_classes() -> None
     inputs, shift = drawn(20, 5), drawn(5)
     by = judge(Shifted(0.0), inputs, torch.zeros(20, dtype=torch.int64))
     expected = divergence(softmax(inputs.double().numpy(), 1), softmax((inputs + shift).double().numpy(), 1))
-    assert by.distance is Distance.KL
+    assert by.distance is Distance.JS
     assert by.of(Shifted(shift)).distance == pytest.approx(expected)
+
+
+def test_opposite_certainties_are_as_far_as_can_be() -> None:
+    certain = torch.tensor([[0.0, -math.inf], [0.0, -math.inf]])
+    by = judge(Shifted(torch.zeros(1)), certain.repeat(5, 1))
+    found = by.of(Shifted(0.0, lambda x: x.flip(1)))
+    assert by.distance is Distance.JS
+    assert found.distance == pytest.approx(math.log(2))
 
 
 @pytest.mark.parametrize("then", [lambda x: x.softmax(1), lambda x: x.log_softmax(1)], ids=["softmax", "logarithms"])
@@ -66,7 +75,7 @@ def test_probabilities_are_recognised_by_their_sums(then: Callable[[Tensor], Ten
     inputs, shift = drawn(*shape), drawn(*shape[1:])
     by = judge(Shifted(0.0, then), inputs)
     rows = [np.moveaxis(part.double().numpy(), 1, -1) for part in (inputs, inputs + shift)]
-    assert by.distance is Distance.KL
+    assert by.distance is Distance.JS
     assert by.of(Shifted(shift, then)).distance == pytest.approx(divergence(*(softmax(r, -1) for r in rows)), rel=1e-4)
 
 
