@@ -144,7 +144,8 @@ def inspect_network(network: Network, request: Request) -> Inspection:
     sample = network.sample
     macs = count_macs(network.module, sample)
     allocation = allocated(request, channels, names)
-    lines = account.groups(channels, names, allocation, range(len(channels.groups)), kept)
+    going = [number for number in range(len(channels.groups)) if number not in kept]
+    lines = account.groups(channels, names, allocation, going, kept)
     groups = inspection.with_shares(lines, channels.groups, network.module, sample, macs)
     frozen = account.frozen(channels, names)
     return Inspection(

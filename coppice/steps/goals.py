@@ -67,10 +67,9 @@ class Channels:
 
     def aim(self, line: Line) -> int:
         """As many channels as `percent` of all."""
-        wanted = share(line.total, self._percent)
-        step = first(line.steps, lambda at: line.removed(at) >= wanted)
+        step = first(line.steps, lambda at: line.drawn(at) >= share(line.total, self._percent))
         if step is None:
-            raise unreachable(Target.CHANNELS, self._percent, line.removed(line.steps) / line.total)
+            raise unreachable(Target.CHANNELS, self._percent, line.drawn(line.steps) / line.total)
         return step
 
     def settle(self, _: Line, step: int, /) -> tuple[int, tuple[Trial, ...]]:
@@ -93,8 +92,7 @@ class Drop:
         """`percent` of the channels, or as many as may go."""
         if self._request.spread is Spread.UNIFORM:
             return line.steps
-        wanted = share(line.total, self._request.percent)
-        step = first(line.steps, lambda at: line.removed(at) >= wanted)
+        step = first(line.steps, lambda at: line.drawn(at) >= share(line.total, self._request.percent))
         return line.steps if step is None else step
 
     def settle(self, line: Line, step: int, /) -> tuple[int, tuple[Trial, ...]]:

@@ -63,6 +63,12 @@ class Line:
         """Units that go of the groups that are counted."""
         return sum(self.allocation(step).total(self.model.groups[number]) for number in self._counted)
 
+    def drawn(self, step: int) -> int:
+        """As `removed`, but before widths are rounded, each to the nearest multiple of what it was to be."""
+        if self._start.limits.round_to == 1:
+            return self.removed(step)
+        return sum(self.allocation(step).asked(self.model.groups[number]) for number in self._counted)
+
     def module(self, step: int) -> nn.Module:
         """The model cut so far, not verified."""
         return apply(self.model.network.module, self.plan(step))
