@@ -49,6 +49,9 @@ def portion(network: Network, samples: Samples) -> Portion:
     rows = next((entry.shape[0] for entry in network.inputs if entry.dim()), 1)
     enough = min(MOST, max(LEAST, MACS * rows // max(1, load.macs)))
     size = min(enough, max(1, BYTES * rows // max(1, load.bytes)))
+    if samples.only is not None:
+        size = samples.only
+        enough = max(size, enough - enough % size)
     return Portion(samples=samples[slice(0, enough)], size=size)
 
 

@@ -14,6 +14,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from tokenize import TokenError
 from typing import IO, Any
 
 import numpy as np
@@ -40,7 +41,7 @@ _WIDER = {"u2": np.int32, "u4": np.int64, "u8": np.int64}
 #: safetensors' names of the types that are read -> bytes of a number.
 _SIZES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1}
 #: What a header that is none makes numpy and Python raise; the last two of a text nested thousands deep.
-_NO_HEADER = (ValueError, KeyError, SyntaxError, TypeError, OverflowError, RecursionError, MemoryError)
+_NO_HEADER = (ValueError, KeyError, SyntaxError, TypeError, OverflowError, TokenError, RecursionError, MemoryError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -143,12 +143,15 @@ def usable(
     # An odd number, so that it is no multiple of the small batch either.
     if (why := failure(module, samples[torch.tensor([0, 1, 0])].inputs)) is not None:
         notes.append(
-            f"The model runs on {small} samples at a time and not on 3 ({last_line(why)}), so the samples are of no"
-            " use for a repair. Build it, or export it, with a free batch axis."
+            f"The model runs on batches of {small} and not of 3 ({last_line(why)}): it is run on the samples {small} at"
+            " a time."
         )
-        return Read(inputs=inputs, notes=tuple(notes))
-    _refuse_out_of_range(samples, module, found.source)
-    labels, said = understood(samples.labels, forward(module, samples[:SMALL].inputs), rows=SMALL)
+        samples = replace(samples[: len(samples) - len(samples) % small], only=small)
+        if len(samples) < max(FEWEST, 2 * small):
+            notes.append("They are too few for that, and are not used.")
+            return Read(inputs=inputs, notes=tuple(notes))
+    _refuse_out_of_range(samples, module, found.source, small)
+    labels, said = understood(samples.labels, forward(module, samples[:small].inputs), rows=small)
     # Shuffled: those at the end are held out, and of sorted data they would be of other classes.
     order = torch.randperm(len(samples), generator=torch.Generator().manual_seed(seed))
     return Read(inputs=inputs, samples=replace(samples, labels=labels)[order], notes=(*notes, *said))
@@ -210,7 +213,7 @@ def _digest(tensor: Tensor) -> bytes:
     return sha256(tensor.contiguous().flatten().view(torch.uint8).cpu().numpy().tobytes()).digest()
 
 
-def _refuse_out_of_range(samples: Samples, module: nn.Module, source: str) -> None:
+def _refuse_out_of_range(samples: Samples, module: nn.Module, source: str, small: int) -> None:
     """Run the samples with the smallest and the largest whole numbers: a table may not have that many rows."""
     counted = [entry for entry in samples.inputs if entry.dim() and not entry.is_floating_point() and entry[0].numel()]
     extremes = {
@@ -219,7 +222,10 @@ def _refuse_out_of_range(samples: Samples, module: nn.Module, source: str) -> No
     if not extremes:
         return
     rows = torch.tensor(sorted(extremes))
-    if (why := failure(module, samples[rows].inputs)) is not None:
+    for start in range(0, len(rows), small):
+        chosen = rows[(torch.arange(small) + start) % len(rows)]
+        if (why := failure(module, samples[chosen].inputs)) is None:
+            continue
         reach = "; ".join(f"{int(entry.min())} to {int(entry.max())}" for entry in counted)
         raise DatasetInvalid(
             f"{source}: the model does not run on all of the samples, whose whole numbers go from {reach}:"

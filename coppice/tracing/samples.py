@@ -28,6 +28,8 @@ class Samples:
 
     inputs: tuple[torch.Tensor, ...]
     labels: torch.Tensor | None = None
+    #: The one batch that the model takes, where it takes no other: graphs are exported for one.
+    only: int | None = None
 
     def __len__(self) -> int:
         return next((entry.shape[0] for entry in self.inputs if entry.dim()), 0)
@@ -46,9 +48,11 @@ class Samples:
     def split(self) -> tuple[Samples, Samples]:
         """Those to fit on, and those held out: the last fifth, and whatever is beyond the most that a fit can use."""
         fitted = min(MOST_FITTED, round(len(self) * (1 - HELD_OUT)))
+        fitted -= fitted % (self.only or 1)
         return self[slice(0, fitted)], self[slice(fitted, None)]
 
     def batches(self, size: int) -> Iterator[Samples]:
-        """In order, `size` at a time."""
-        for start in range(0, len(self), size):
+        """In order, `size` at a time, or as many as the model takes; then those that fill no batch are left out."""
+        size, end = (size, len(self)) if self.only is None else (self.only, len(self) - len(self) % self.only)
+        for start in range(0, end, size):
             yield self[slice(start, start + size)]

@@ -278,10 +278,13 @@ class Halves(nn.Module):
         return x.reshape(2, 36)
 
 
-def test_a_model_of_one_batch_size_is_not_repaired() -> None:
-    found = read(IMAGES, Halves())
-    assert found.samples is None
-    assert "free batch axis" in found.notes[0]
+def test_a_model_of_one_batch_size_is_given_batches_of_that_size() -> None:
+    found = read(IMAGES[:63], Halves())
+    assert "batches of 2 and not of 3" in found.notes[0]
+    assert found.samples is not None
+    fitted, held_out = found.samples.split()
+    for part, count in ((fitted, 50), (held_out, 12)):
+        assert [len(batch) for batch in part.batches(64)] == [2] * (count // 2)
 
 
 class Scaled(nn.Module):
