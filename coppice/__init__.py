@@ -15,11 +15,11 @@ from coppice.errors import CoppiceError
 from coppice.version import __version__
 
 if TYPE_CHECKING:
-    from coppice.library import Result, inspect, prune
+    from coppice.library import Result, Swept, inspect, prune, sweep
 
-_LIBRARY = {"Result", "inspect", "prune"}
+_LIBRARY = {"Result", "Swept", "inspect", "prune", "sweep"}
 
-__all__ = ["CoppiceError", "Result", "__version__", "inspect", "prune"]
+__all__ = ["CoppiceError", "Result", "Swept", "__version__", "inspect", "prune", "sweep"]
 
 
 def __getattr__(name: str) -> Any:

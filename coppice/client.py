@@ -19,18 +19,13 @@ import httpx
 from pydantic import ValidationError
 
 from coppice.errors import BY_CODE, CoppiceError, JobCrashed, ServiceUnavailable
-from coppice.records.report import ACCOUNTS, RESULTS, Account, Progress
+from coppice.records.call import call_of, parameters_of
+from coppice.records.accounts import ACCOUNTS, RESULTS
+from coppice.records.report import Account, Progress
 from coppice.records.request import Part, Request, Task
-from coppice.records.texts import written
 
 #: Seconds between two looks at a job: short at first, for the small models; then gentle to the server.
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 2.0
-
-#: attribute of `Request` -> the parameter that carries it, where their names differ.
-PARAMETERS = {"omit": "ommitted"}
-
-#: The call of a task, where it is not one call for each framework.
-_CALLS = {Task.INSPECT: "inspect"}
 
 #: The artifact that is a job's account.
 ARTIFACTS = {**RESULTS, Task.PRUNE: "report"}
@@ -86,19 +81,12 @@ class Client:
 
     def submit(self, request: Request, files: Mapping[Part, Path]) -> str:
         """Send a job; returns its transaction id."""
-        given = request.model_dump(exclude={"framework", "task", "files"}, exclude_defaults=True)
-        parameters = {
-            PARAMETERS.get(name, name): written(name, getattr(request, name))
-            for name in given
-            if not (name == "percent" and request.percents)  # which say it
-        }
-        call = _CALLS.get(request.task, f"{request.framework.value}_{request.task.value}")
         with ExitStack() as stack:
             parts = [
                 (part.value, (request.files[part], stack.enter_context(path.open("rb"))))
                 for part, path in files.items()
             ]
-            body = self._json("POST", call, params=parameters, files=parts)
+            body = self._json("POST", call_of(request), params=parameters_of(request), files=parts)
         return str(body["txid"])
 
     def status(self, txid: str) -> Status:

@@ -1,4 +1,4 @@
-"""The library: prune a live model in this process.
+"""The library: prune a live model in this process, once or by several ratios.
 
 result = coppice.prune(model, percent=0.4, omit=["fc"], example_inputs=(x,))
 result.model, result.plan.kept["conv1.weight"][0], result.report.after.parameters
@@ -6,7 +6,8 @@ result.model, result.plan.kept["conv1.weight"][0], result.report.after.parameter
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,14 +16,16 @@ from typing import Any, TypedDict, Unpack
 import torch
 from torch import nn
 
-from coppice import pipeline
+from coppice import pipeline, sweeping
 from coppice.errors import BadRequest, InputSizeInvalid
+from coppice.formats.given import given, save_given
 from coppice.formats.keras import live as keras_live
 from coppice.formats.onnx import live as onnx_live
 from coppice.formats.pytorch.named_inputs import forget_names, give_by_name
 from coppice.records.plan import Plan
 from coppice.records.report import Inspection, Progress, Report
-from coppice.records.request import Framework, Part, Request, Task
+from coppice.records.request import SHOWN, Framework, Part, Request, Task
+from coppice.records.sweep import Sweep
 from coppice.records.texts import READERS
 from coppice.steps.apply import copied
 from coppice.tracing import Layer, Network
@@ -55,6 +58,14 @@ class Result:
     report: Report
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Swept:
+    """The curve of a sweep, and what every ratio that came to a model gave."""
+
+    report: Sweep
+    results: Mapping[float, Result]
+
+
 class Options(TypedDict, total=False):
     """How a model is cut: what `prune` and `sweep` may be told beside the model and how much of it is to go."""
 
@@ -76,6 +87,7 @@ def prune(
     percent: float | None = None,
     max_drop: float | None = None,
     example_inputs: Inputs | None = None,
+    samples: Any = None,
     **options: Unpack[Options],
 ) -> Result:
     """Remove `percent` of the channels of every prunable group of a torch, Keras or ONNX model; it stays untouched.
@@ -83,96 +95,142 @@ def prune(
     `example_inputs` are what `model(*example_inputs)` takes, batch dimension included, or a mapping of what it takes
     by keyword; Keras and ONNX models state their own. An ONNX model is a `ModelProto`, or the path of a file; the
     result is a `ModelProto`.
-    `max_drop` looks for the smallest model that loses no more than that of its accuracy on the samples.
+    `samples` of the user's data repair what the cut leaves and judge it: an array, `(x, y)`, a mapping, a loader, or
+    batches of these. `max_drop` then looks for the smallest model that loses no more than that of its accuracy.
     The other keywords are those of `Options`. Raises a `CoppiceError`.
     """
-    given = {**options, "percent": percent, "max_drop": max_drop}
+    told = {**options, "percent": percent, "max_drop": max_drop}
     if (live := _live(model)) is not None:
-        return _prune_live(model, live, _request(live.framework, Task.PRUNE, given))
-    request = _request(Framework.PYTORCH, Task.PRUNE, given)
-    network = _network(model, example_inputs)
+        request = _request(live.framework, Task.PRUNE, told)
+        with _saved(model, live, request, samples) as (asked, files, out):
+            pipeline.run(asked, files, out, _silent)
+            return _loaded(model, live, out)
+    request = _request(Framework.PYTORCH, Task.PRUNE, told)
+    network = _network(model, example_inputs, samples, request.seed)
     pruned = pipeline.prune(network, request, _silent)
-    return _result(model, network, pruned, request)
+    return _result(model, pruned, pipeline.report_on(network, pruned, request))
 
 
-def _result(model: nn.Module, network: Network, pruned: pipeline.Pruned, request: Request) -> Result:
-    report = pipeline.report_on(network, pruned, request)
-    forget_names(pruned.module)
-    # After the measuring: a forward pass in training mode would move the batch-norm statistics of the result.
-    for part, original in zip(pruned.module.modules(), model.modules(), strict=True):
-        part.training = original.training
-    return Result(model=pruned.module, plan=pruned.plan, report=report)
+def sweep(
+    model: Any,
+    *,
+    percents: Sequence[float],
+    example_inputs: Inputs | None = None,
+    samples: Any = None,
+    **options: Unpack[Options],
+) -> Swept:
+    """Prune a model by several ratios and compare: quality on the samples against size, operations and time.
+
+    The model is traced and scored once. A ratio that comes to nothing is a point with its reason; a `CoppiceError` is
+    raised where all do. Else as `prune`.
+    """
+    told = {**options, "percents": percents}
+    results: dict[float, Result] = {}
+    if (live := _live(model)) is not None:
+        request = _request(live.framework, Task.SWEEP, told)
+        with _saved(model, live, request, samples) as (asked, files, out):
+            curve, reports = sweeping.sweep_files(asked, files, out, _silent)
+            results |= {ratio: _loaded(model, live, out / sweeping.label(ratio)) for ratio in reports}
+        return Swept(report=curve, results=results)
+    request = _request(Framework.PYTORCH, Task.SWEEP, told)
+    network = _network(model, example_inputs, samples, request.seed)
+
+    def finish(pruned: pipeline.Pruned, asked: Request, _: pipeline.Tell) -> Report:
+        result = _result(model, pruned, pipeline.report_on(network, pruned, asked))
+        results[asked.percent] = result
+        return result.report
+
+    curve, _ = sweeping.sweep_network(network, request, finish, _silent)
+    return Swept(report=curve, results=results)
 
 
 def inspect(
     model: Any,
     *,
-    percent: float = 0.5,
+    percent: float = SHOWN,
     omit: Sequence[str] = (),
     example_inputs: Inputs | None = None,
     heads: str = "width",
 ) -> Inspection:
     """The groups of a live model that could be pruned and the channels that can't, with reasons; nothing is cut."""
-    given = {"percent": percent, "omit": omit, "heads": heads}
+    told = {"percent": percent, "omit": omit, "heads": heads}
     if (live := _live(model)) is not None:
-        request = _request(live.framework, Task.INSPECT, given)
-        with TemporaryDirectory() as folder:
-            saved = live.save(model, Path(folder))
-            request = request.model_copy(update=_named(saved))
-            return pipeline.inspect(request, {Part.MODEL: saved}, Path(folder), _silent)
-    request = _request(Framework.PYTORCH, Task.INSPECT, given)
+        request = _request(live.framework, Task.INSPECT, told)
+        with _saved(model, live, request) as (asked, files, out):
+            return pipeline.inspect(asked, files, out, _silent)
+    request = _request(Framework.PYTORCH, Task.INSPECT, told)
     return pipeline.inspect_network(_network(model, example_inputs), request)
+
+
+def _result(model: nn.Module, pruned: pipeline.Pruned, report: Report) -> Result:
+    """Called when all is measured: a forward pass in training mode would move the statistics of the result."""
+    forget_names(pruned.module)
+    for part, original in zip(pruned.module.modules(), model.modules(), strict=True):
+        part.training = original.training
+    return Result(model=pruned.module, plan=pruned.plan, report=report)
+
+
+@contextmanager
+def _saved(
+    model: Any, live: _Live, request: Request, samples: Any = None
+) -> Iterator[tuple[Request, dict[Part, Path], Path]]:
+    """A model of another framework as an upload, and a folder for what becomes of it."""
+    with TemporaryDirectory() as name:
+        folder, out = Path(name), Path(name) / "out"
+        out.mkdir()
+        files = {Part.MODEL: live.save(model, folder)}
+        if samples is not None:
+            files[Part.DATASET] = save_given(samples, folder, seed=request.seed)
+        yield request.model_copy(update={"files": {part: path.name for part, path in files.items()}}), files, out
+
+
+def _loaded(model: Any, live: _Live, out: Path) -> Result:
+    """What a job left in a folder, as live as the model was."""
+    report = Report.model_validate_json((out / "report.json").read_bytes())
+    files = {artifact.name: out / artifact.file for artifact in report.artifacts}
+    plan = Plan.model_validate_json(files["plan"].read_bytes())
+    return Result(model=live.load(model, files["model"]), plan=plan, report=report)
 
 
 def _live(model: object) -> _Live | None:
     return next((live for recognises, live in _LIVE.items() if recognises(model)), None)
 
 
-def _prune_live(model: Any, live: _Live, request: Request) -> Result:
-    with TemporaryDirectory() as folder:
-        saved = live.save(model, Path(folder))
-        out = Path(folder) / "out"
-        out.mkdir()
-        report = pipeline.run(request.model_copy(update=_named(saved)), {Part.MODEL: saved}, out, _silent)
-        files = {artifact.name: out / artifact.file for artifact in report.artifacts}
-        plan = Plan.model_validate_json(files["plan"].read_bytes())
-        return Result(model=live.load(model, files["model"]), plan=plan, report=report)
-
-
-def _request(framework: Framework, task: Task, given: Mapping[str, object]) -> Request:
-    for name in given:
+def _request(framework: Framework, task: Task, told: Mapping[str, object]) -> Request:
+    for name in told:
         if name not in READERS:
             raise TypeError(f"no keyword is called {name!r}; see coppice.library.Options")
-    if isinstance(omit := given.get("omit"), str):
+    if isinstance(omit := told.get("omit"), str):
         raise BadRequest(f"omit={omit!r} is one text. Give a list of layer names: omit=[{omit!r}].", field="omit")
-    values = {name: READERS[name](value) for name, value in given.items() if value is not None}
+    values = {name: READERS[name](value) for name, value in told.items() if value is not None}
     return Request.model_validate({**values, "framework": framework, "task": task})
 
 
-def _network(model: Any, example_inputs: Inputs | None) -> Network:
+def _network(model: Any, example_inputs: Inputs | None, samples: Any = None, seed: int = 0) -> Network:
     if not isinstance(model, nn.Module):
         raise BadRequest(
             f"Give a torch.nn.Module, a Keras or an ONNX model, not {type(model).__name__}.", field="model"
         )
-    if example_inputs is None:
+    if example_inputs is None and samples is None:
         raise InputSizeInvalid(
-            "example_inputs is missing. Give what the model takes, e.g. example_inputs=(torch.randn(1, 3, 224, 224),).",
+            "example_inputs is missing. Give what the model takes, e.g. example_inputs=(torch.randn(1, 3, 224, 224),), "
+            "or samples of your data.",
             field="example_inputs",
         )
     module = copied(model).eval()
+    inputs: tuple[torch.Tensor, ...] | None = None
     if isinstance(example_inputs, Mapping):
         give_by_name(module, tuple(example_inputs))
         inputs = tuple(example_inputs.values())
-    else:
+    elif example_inputs is not None:
         inputs = (example_inputs,) if isinstance(example_inputs, torch.Tensor) else tuple(example_inputs)
     layers = tuple(
         Layer(name=path, path=path, kind=type(part).__name__) for path, part in module.named_modules() if path
     )
-    return Network(module=module, inputs=inputs, layers=layers)
-
-
-def _named(saved: Path) -> dict[str, Any]:
-    return {"files": {Part.MODEL: saved.name}}
+    if samples is None and inputs is not None:
+        return Network(module=module, inputs=inputs, layers=layers)
+    read = given(samples, module, inputs=inputs, seed=seed)
+    return Network(module=module, inputs=inputs or read.inputs, layers=layers, samples=read.samples, notes=read.notes)
 
 
 def _silent(_: Progress) -> None:

@@ -17,9 +17,9 @@ from coppice.channels import Group
 from coppice.errors import NothingToPrune
 from coppice.formats import AS_IT_CAME, MODEL_PART, open_upload, recognised
 from coppice.formats.source import Source
+from coppice.records.accounts import RESULTS
 from coppice.records.plan import Plan
 from coppice.records.report import (
-    RESULTS,
     Artifact,
     FrozenReport,
     GroupReport,

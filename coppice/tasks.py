@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from coppice import pipeline
+from coppice import pipeline, sweeping
 from coppice.records.report import Account, Progress
 from coppice.records.request import Part, Request, Task
 
@@ -13,4 +13,5 @@ from coppice.records.request import Part, Request, Task
 TASKS: Mapping[Task, Callable[[Request, Mapping[Part, Path], Path, Callable[[Progress], None]], Account]] = {
     Task.PRUNE: pipeline.run,
     Task.INSPECT: pipeline.inspect,
+    Task.SWEEP: sweeping.run,
 }

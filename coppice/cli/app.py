@@ -9,6 +9,7 @@ from coppice.cli.inspect import inspect
 from coppice.cli.keys import keys
 from coppice.cli.prune import prune
 from coppice.cli.serve import serve
+from coppice.cli.sweep import sweep
 
 app = typer.Typer(
     name="coppice",
@@ -19,6 +20,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command()(prune)
+app.command()(sweep)
 app.command()(inspect)
 app.command()(serve)
 app.command()(doctor)

@@ -20,6 +20,7 @@ from rich.table import Table
 
 from coppice.errors import CoppiceError
 from coppice.records.report import Cost, FrozenReport, GroupReport, Inspection, Progress, Report
+from coppice.records.sweep import Sweep
 
 #: Columns that only an inspection has: what the group holds of the whole model.
 _SHARES = ("of parameters", "of MACs")
@@ -77,6 +78,17 @@ def print_inspection(inspection: Inspection) -> None:
     console.print(_groups(inspection.groups, "can be pruned", "would go"))
     _print_frozen(console, inspection.frozen)
     _print_notes(console, inspection.notes)
+
+
+def print_sweep(swept: Sweep, written: str) -> None:
+    """The curve: a row for each ratio."""
+    console = Console(soft_wrap=True)
+    console.print(escape(swept.summary), highlight=False)
+    if swept.merit is not None:
+        told = "* no other point is as good and as cheap in every cost, and better or cheaper in one"
+        console.print(f"{told}; {swept.merit} is of {swept.held_out} samples that nothing was fitted to", style="dim")
+    _print_notes(console, swept.notes)
+    console.print(f"written  {escape(written)}")
 
 
 def _table(title: str, *columns: str, numbers: Collection[str]) -> Table:

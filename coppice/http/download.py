@@ -9,8 +9,8 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from coppice.errors import ResultExpired, ResultNotReady, UnknownArtifact
 from coppice.http import answers
+from coppice.records.accounts import RESULTS
 from coppice.records.job import Job, JobState, StoredArtifact
-from coppice.records.report import RESULTS
 from coppice.storage import Storage
 
 _MEDIA_TYPE = re.compile(r"[a-z]+/[a-z0-9.+-]+")
@@ -59,6 +59,6 @@ def _headers(stored: StoredArtifact, file: str) -> dict[str, str]:
         "Content-Type": kind if _MEDIA_TYPE.fullmatch(kind) else "application/octet-stream",
         "Content-Disposition": f'attachment; filename="{file}"',
         "ETag": f'"{stored.sha256}"',
-        # Opened in a browser as a page, it would be a page of this origin.
-        "Content-Security-Policy": "sandbox",
+        # Opened in a browser as a page, it would be a page of this origin; it has styles of its own, and nothing else.
+        "Content-Security-Policy": "sandbox; default-src 'none'; style-src 'unsafe-inline'",
     }

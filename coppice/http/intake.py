@@ -37,6 +37,18 @@ def _pruning(framework: Framework) -> Intake:
     )
 
 
+def _sweeping(framework: Framework) -> Intake:
+    kind, files = _KINDS[framework]
+    return Intake(
+        call=f"{framework.value}_sweep",
+        summary=f"Prune {kind} model by several ratios, and compare",
+        description=f"Send {files}, and the ratios; one job prunes by each of them, and its result is the curve of "
+        "quality against size and time.",
+        frameworks=frozenset({framework}),
+        task=Task.SWEEP,
+    )
+
+
 INTAKES: Mapping[str, Intake] = {
     intake.call: intake
     for intake in (
@@ -48,5 +60,6 @@ INTAKES: Mapping[str, Intake] = {
             frameworks=frozenset(Framework),
             task=Task.INSPECT,
         ),
+        *map(_sweeping, _KINDS),
     )
 }

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from coppice.errors import BadRequest, InputSizeInvalid, ParameterMissing
 from coppice.http.intake import Intake
-from coppice.records.request import CRITERIA, MOST, Framework, Heads, Spread, Target, Task
+from coppice.records.request import CRITERIA, MAX_POINTS, MOST, Framework, Heads, Spread, Target, Task
 from coppice.records.texts import READERS
 
 _ALL = frozenset(Framework)
@@ -70,6 +70,14 @@ PARAMETERS: tuple[Parameter, ...] = (
         missing=ParameterMissing,
         optional=frozenset({Task.INSPECT}),
         unless="max_drop",
+    ),
+    Parameter(
+        name="percents",
+        attribute="percents",
+        description=f"The fractions of the sweep, separated by commas, 1 to {MAX_POINTS}: one pruned model for each.",
+        example="0.2,0.4,0.6,0.8",
+        tasks=frozenset({Task.SWEEP}),
+        missing=ParameterMissing,
     ),
     Parameter(
         name="input_size",

@@ -14,8 +14,9 @@ from collections.abc import AsyncIterator
 from pathlib import Path, PurePath
 
 from coppice.errors import DiskLimit, JobCrashed, UploadTooLarge
+from coppice.records.accounts import RESULTS
 from coppice.records.job import StoredArtifact
-from coppice.records.report import RESULTS, Account, Artifact
+from coppice.records.report import Account, Artifact
 from coppice.settings import MIB
 from coppice.storage import Storage, result_key
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from enum import StrEnum
 
 from pydantic import Field
 
-from coppice.records.request import Part, Record, Request, Task
+from coppice.records.request import Part, Record, Request
 
 
 class Progress(Record):
@@ -162,7 +161,7 @@ class Machine(Record):
 class Artifact(Record):
     """One file of a result."""
 
-    name: str = Field(pattern=r"^[a-z_]{1,32}$", description="what `artifact=` asks for")
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]{0,31}$", description="what `artifact=` asks for")
     file: str = Field(pattern=r"^[A-Za-z0-9_.-]{1,128}$", description="file name in the result folder")
     media_type: str = Field(default="application/octet-stream", max_length=100)
 
@@ -201,11 +200,6 @@ class Inspection(Account):
 
     parameters: int = Field(description="of the whole model")
     macs: int = Field(description="multiply-accumulates of one sample")
-
-
-#: What a job of each task leaves as its account, and the artifact that is its result.
-ACCOUNTS: Mapping[Task, type[Account]] = {Task.PRUNE: Report, Task.INSPECT: Inspection}
-RESULTS: Mapping[Task, str] = {Task.PRUNE: "model", Task.INSPECT: "inspection"}
 
 
 class Failure(Record):

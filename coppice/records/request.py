@@ -15,7 +15,7 @@ from coppice.errors import BadRequest, ParameterInvalid, ParameterMissing
 from coppice.records.inputs import Input, ModelArgs
 
 #: The names of the criteria, for the server, which must not import the engine's table; a test holds them equal.
-CRITERIA = ("auto", "l1", "l2", "random")
+CRITERIA = ("auto", "l1", "l2", "geometric_median", "batch_norm", "taylor", "wanda", "obs", "random")
 #: More points than a curve needs, and each costs a job of its own.
 MAX_POINTS = 32
 #: No hardware computes in wider blocks of channels.

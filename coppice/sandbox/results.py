@@ -25,8 +25,9 @@ from coppice.errors import (
     Refused,
     UserCodeError,
 )
-from coppice.records.report import ACCOUNTS, Account, Failure
-from coppice.records.request import Request
+from coppice.records.accounts import ACCOUNTS
+from coppice.records.report import Account, Failure
+from coppice.records.request import Request, Task
 from coppice.sandbox.words import printable
 
 REPORT, FAILURE = "report.json", "failure.json"
@@ -37,7 +38,10 @@ REPORT_BYTES = 16 * 1024 * 1024
 #: A message of 8,000 characters, every one of them escaped as two surrogates.
 FAILURE_BYTES = 128 * 1024
 
+#: Of one model.
 MAX_ARTIFACTS = 32
+#: Of a sweep: the curve, its page, the bundle, and of each ratio the model and its report.
+MAX_SWEPT, MAX_OF_A_RATIO = 3, 2
 
 #: The table of a thousand layers has 70,000; it is kept in the database and sent at every question for the status.
 SUMMARY_CHARACTERS = 1024 * 1024
@@ -60,7 +64,7 @@ def collect(out: Path, destination: Path, *, request: Request, limit: int) -> Ac
     destination.mkdir(mode=0o700)
     names = [artifact.name for artifact in report.artifacts]
     files = [artifact.file for artifact in report.artifacts]
-    if len(set(names)) != len(names) or len(set(files)) != len(files) or len(names) > MAX_ARTIFACTS:
+    if len(set(names)) != len(names) or len(set(files)) != len(files) or len(names) > _most(request):
         raise InvalidResult(f"the report lists {len(names)} artifacts, too many or two alike")
     if len(report.summary) > SUMMARY_CHARACTERS:
         raise InvalidResult(f"the report's summary has {len(report.summary):,} characters")
@@ -79,6 +83,12 @@ def collect(out: Path, destination: Path, *, request: Request, limit: int) -> Ac
         shutil.move(out / artifact.file, destination / artifact.file)
     # The job's own idea of what it was asked is of no interest.
     return report.model_copy(update={"request": request})
+
+
+def _most(request: Request) -> int:
+    if request.task is Task.SWEEP:
+        return MAX_SWEPT + MAX_OF_A_RATIO * len(request.percents)
+    return MAX_ARTIFACTS
 
 
 def failure(out: Path, *, status: int) -> CoppiceError | None:

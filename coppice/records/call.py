@@ -1,0 +1,34 @@
+"""A request as a call of the HTTP contract: its name, and the parameters that say what is not asked for by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from coppice.records.request import Request, Task
+from coppice.records.texts import written
+
+#: attribute of `Request` -> the parameter that carries it, where their names differ.
+PARAMETERS = {"omit": "ommitted"}
+
+#: The call of a task, where it is not one call for each framework.
+_CALLS = {Task.INSPECT: "inspect"}
+
+#: Told by the call itself and by its files.
+_TOLD = {"framework", "task", "files"}
+
+
+def call_of(request: Request) -> str:
+    """The last part of the call's address."""
+    return _CALLS.get(request.task, f"{request.framework.value}_{request.task.value}")
+
+
+def parameters_of(request: Request) -> dict[str, str]:
+    """Its parameters by the documents' names."""
+    return {PARAMETERS.get(name, name): text for name, text in texts_of(request)}
+
+
+def texts_of(request: Request) -> Iterator[tuple[str, str]]:
+    """The attributes that differ from what is so by itself, as they are typed."""
+    for name in request.model_dump(exclude=_TOLD, exclude_defaults=True):
+        if not (name == "percent" and request.percents):  # which say it
+            yield name, written(name, getattr(request, name))
