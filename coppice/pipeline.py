@@ -36,7 +36,7 @@ from coppice.steps.line import Prepared
 from coppice.steps.make_plan import keeps_output
 from coppice.steps.measure import count_macs, disappointments, machine, measure
 from coppice.steps.provenance import input_files, versions
-from coppice.steps.restore import basis, restore
+from coppice.steps.restore import restore, usable
 from coppice.steps.score import score
 from coppice.steps.summary import summary
 from coppice.steps.target import allocated, find
@@ -173,11 +173,12 @@ def prune(network: Network, request: Request, progress: Tell) -> Pruned:
 def prepare(network: Network, request: Request, progress: Tell) -> Prepared:
     """Trace and score: all that does not depend on how much is cut."""
     progress(Progress(step="trace", fraction=0.1))
+    network, basis = usable(network)
     traced, names = _traced(network, request), account.Names(network)
     omitted = _omitted(traced.channels.groups, names, request.omit)
     progress(Progress(step="score", fraction=0.25))
     scored = score(network, traced.channels, request.criterion, request.seed)
-    return Prepared(network=network, traced=traced, names=names, scored=scored, omitted=omitted, basis=basis(network))
+    return Prepared(network=network, traced=traced, names=names, scored=scored, omitted=omitted, basis=basis)
 
 
 def cut(prepared: Prepared, request: Request, progress: Tell) -> Pruned:

@@ -9,7 +9,7 @@ further from the original there, or classifies fewer of them rightly, than the p
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import nn
 
@@ -56,18 +56,26 @@ class Restored:
     notes: tuple[str, ...] = ()
 
 
-def basis(network: Network) -> Basis | None:
-    """A judge, and the samples to fit on, from those of a network; None where it has none."""
+def usable(network: Network) -> tuple[Network, Basis | None]:
+    """A judge, and the samples to fit on, from those of a network; without samples where it does not run on them."""
     if network.samples is None:
-        return None
-    fitted, held_out = network.samples.split()
+        return network, None
+    try:
+        return network, _basis(network, network.samples)
+    except ForwardFailed as e:
+        note = f"The samples were not used, because the model does not run on many of them at once: {e.message}"
+        return replace(network, samples=None, notes=(*network.notes, note)), None
+
+
+def _basis(network: Network, samples: Samples) -> Basis:
+    fitted, held_out = samples.split()
     one = max(1, peak(network.module, network.sample))
     most = min(ACTIVATION_BYTES // one, PASS_MACS // max(1, count_macs(network.module, network.sample)))
-    some = fitted[slice(0, max(most, 0))]
+    some = fitted[slice(0, most)]
     enough = len(some) >= min(FEWEST, len(fitted))
     return Basis(
         judge=Judge(network, held_out),
-        samples=network.samples,
+        samples=samples,
         fitted=some,
         survey=survey(network.module, network.sample) if enough else None,
         notes=() if enough else (f"The weights were not repaired: one sample takes {one / 2**20:,.0f} MiB.",),
