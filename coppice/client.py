@@ -19,8 +19,8 @@ import httpx
 from pydantic import ValidationError
 
 from coppice.errors import BY_CODE, CoppiceError, JobCrashed, ServiceUnavailable
-from coppice.records.call import call_of, parameters_of
 from coppice.records.accounts import ACCOUNTS, RESULTS
+from coppice.records.call import call_of, parameters_of
 from coppice.records.report import Account, Progress
 from coppice.records.request import Part, Request, Task
 

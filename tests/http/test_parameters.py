@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from coppice.client import PARAMETERS as CLIENT_NAMES
 from coppice.criteria import CRITERIA as TABLE
 from coppice.errors import CoppiceError
 from coppice.http.parameters import PARAMETERS
+from coppice.records.call import PARAMETERS as CLIENT_NAMES
 from coppice.records.inputs import Input
 from coppice.records.request import CRITERIA, MOST, SHOWN, Framework, Heads, Request, Spread, Target, Task
 from coppice.records.texts import READERS, written
