@@ -17,6 +17,7 @@ from coppice.channels import Group
 from coppice.errors import NothingToPrune
 from coppice.formats import AS_IT_CAME, MODEL_PART, open_upload, recognised
 from coppice.formats.source import Source
+from coppice.pages import render
 from coppice.records.accounts import RESULTS
 from coppice.records.plan import Plan
 from coppice.records.report import (
@@ -125,15 +126,17 @@ def report_on(network: Network, pruned: Pruned, request: Request, files: Files |
 
 
 def inspect(request: Request, files: Files, out: Path, progress: Tell) -> Inspection:
-    """As `run`, but nothing is pruned: the account says what could be, and is the only artifact."""
+    """As `run`, but nothing is pruned: the account says what could be; it and its page are the only artifacts."""
     progress(Progress(step="read", fraction=0.0))
     request = recognised(request, files)
     network = open_upload(request, files).network
     progress(Progress(step="trace", fraction=0.5))
     artifact = Artifact(name=RESULTS[Task.INSPECT], file="inspection.json", media_type="application/json")
-    update = {"artifacts": (artifact,), "inputs": input_files(request, files)}
+    page = Artifact(name="report_html", file="inspection.html", media_type="text/html")
+    update = {"artifacts": (artifact, page), "inputs": input_files(request, files)}
     found = inspect_network(network, request).model_copy(update=update)
     (out / artifact.file).write_text(found.model_dump_json(indent=2))
+    (out / page.file).write_text(render(found), encoding="utf-8")
     return found
 
 
@@ -238,10 +241,12 @@ def _plan(plan: Plan, out: Path) -> Artifact:
 
 
 def with_report(report: Report, out: Path, *more: Artifact) -> Report:
-    """The report as the last of its artifacts but `more`, which it names before they are made."""
+    """The report, and its page, as the last of its artifacts but `more`, which it names before they are made."""
     file = Artifact(name="report", file="report.json", media_type="application/json")
-    complete = report.model_copy(update={"artifacts": (*report.artifacts, file, *more)})
+    page = Artifact(name="report_html", file="report.html", media_type="text/html")
+    complete = report.model_copy(update={"artifacts": (*report.artifacts, file, page, *more)})
     (out / file.file).write_text(complete.model_dump_json(indent=2))
+    (out / page.file).write_text(render(complete), encoding="utf-8")
     return complete
 
 

@@ -46,8 +46,9 @@ MAX_SWEPT, MAX_OF_A_RATIO = 3, 2
 #: The table of a thousand layers has 70,000; it is kept in the database and sent at every question for the status.
 SUMMARY_CHARACTERS = 1024 * 1024
 
-#: Sent as a header later on: only plain types, and none that a browser would run.
-MEDIA_TYPE: Final = re.compile(r"(application|text)/(?!.*(html|xml|script))[a-z0-9.+-]{1,80}")
+#: Sent as a header later on: only plain types, and none that a browser would run but a page, which it is told to open
+#: in a sandbox without scripts (`http.download`).
+MEDIA_TYPE: Final = re.compile(r"text/html|(application|text)/(?!.*(html|xml|script))[a-z0-9.+-]{1,80}")
 
 #: What a job may fail with. Keys, transactions and the service's own state are none of its business.
 FAILURES: Final = (BadRequest, BadUpload, UserCodeError, Refused, LimitExceeded)

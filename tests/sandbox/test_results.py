@@ -74,7 +74,15 @@ def test_files_are_bounded_all_together(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize(
-    "media_type", ["text/html", "image/svg+xml", "application/xhtml+xml", "text/javascript", "a/b\r\nSet-Cookie: x", ""]
+    "media_type",
+    [
+        "text/html; charset=utf-7",
+        "image/svg+xml",
+        "application/xhtml+xml",
+        "text/javascript",
+        "a/b\r\nSet-Cookie: x",
+        "",
+    ],
 )
 def test_a_media_type_that_a_browser_would_run_is_refused(lab: Lab, media_type: str) -> None:
     with pytest.raises(JobCrashed, match="media type"):

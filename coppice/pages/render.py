@@ -1,0 +1,68 @@
+"""From a record to a page: the templates, and how they write numbers.
+
+Whatever a page says of a model comes from a file of a stranger: every value is escaped, and the page's own policy
+forbids scripts and everything from elsewhere, should one slip through.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from coppice.pages.repeat import command_line, curl
+from coppice.pages.view import of_report
+from coppice.records.report import Account, Inspection, Report
+
+
+def _nothing_more(_: Account) -> dict[str, object]:
+    return {}
+
+
+#: Kind of account -> its template, and what that takes beside the account.
+TEMPLATES: Mapping[type[Account], tuple[str, Callable[[Any], dict[str, object]]]] = {
+    Report: ("report.html", of_report),
+    Inspection: ("inspection.html", _nothing_more),
+}
+
+
+def render(account: Account) -> str:
+    """The account as one page of HTML."""
+    template, view = TEMPLATES[type(account)]
+    return _ENVIRONMENT.get_template(template).render(
+        view(account),
+        account=account,
+        command=command_line(account.request),
+        curl=curl(account.request),
+        request=account.request.model_dump_json(indent=2, exclude_defaults=True),
+    )
+
+
+def _whole(number: int | None) -> str:
+    return "" if number is None else f"{number:,}"
+
+
+def _share(part: float | None) -> str:
+    """As per cent."""
+    return "" if part is None else f"{part:.1%}"
+
+
+def _figure(number: float | None) -> str:
+    """Three digits that count."""
+    return "" if number is None else f"{number:.3g}"
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("coppice.pages"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"whole": _whole, "share": _share, "figure": _figure}
+    return environment
+
+
+_ENVIRONMENT = _environment()

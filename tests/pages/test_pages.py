@@ -1,0 +1,146 @@
+"""Pages of accounts: what they say, that they say it to everybody, and that they run nothing."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from html.parser import HTMLParser
+
+import pytest
+import torch
+from torch import nn
+
+import coppice
+from coppice.pages import render
+from coppice.records.report import Account
+from tests.pages.accounts import EVIL, inspection, report
+
+#: Elements without an end.
+VOID = {"meta", "link", "img", "br", "input", "hr", "rect"}
+
+
+@dataclass
+class Element:
+    name: str
+    attributes: dict[str, str]
+    text: str = ""
+    children: list[Element] = field(default_factory=list)
+
+    def all(self, name: str = "") -> list[Element]:
+        found = [child for child in self.children if name in ("", child.name)]
+        return found + [deeper for child in self.children for deeper in child.all(name)]
+
+    def words(self) -> str:
+        return " ".join(" ".join([self.text, *(child.words() for child in self.children)]).split())
+
+
+class _Reader(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.root = Element("page", {})
+        self._open = [self.root]
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        element = Element(tag, {name: value or "" for name, value in attrs})
+        self._open[-1].children.append(element)
+        if tag not in VOID:
+            self._open.append(element)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in VOID:
+            assert self._open.pop().name == tag  # well formed
+
+    def handle_data(self, data: str) -> None:
+        self._open[-1].text += data
+
+
+def read(page: str) -> Element:
+    reader = _Reader()
+    reader.feed(page)
+    assert reader._open == [reader.root]
+    return reader.root
+
+
+ACCOUNTS: dict[str, Callable[[str], Account]] = {"report": report, "inspection": inspection}
+every = pytest.mark.parametrize("account", ACCOUNTS.values(), ids=ACCOUNTS.keys())
+
+
+def row(page: Element, name: str) -> list[str]:
+    (found,) = [
+        entry for entry in page.all("tr") if entry.children[0].name == "th" and entry.children[0].words() == name
+    ]
+    return [cell.words() for cell in found.children]
+
+
+@every
+def test_a_hostile_name_is_text_and_nothing_else(account: Callable[[str], Account]) -> None:
+    page = read(render(account(EVIL)))
+    assert {element.name for element in page.all()} & {"script", "img", "link", "iframe"} == set()
+    assert sum(EVIL in cell.words() for cell in page.all("th") + page.all("td")) >= 2
+
+
+@every
+def test_nothing_comes_from_elsewhere_and_nothing_may(account: Callable[[str], Account]) -> None:
+    page = read(render(account("conv1")))
+    assert [element for element in page.all() if {"src", "href", "srcset", "style"} & element.attributes.keys()] == []
+    assert re.findall(r"url\(|@import", page.all("style")[0].text) == []
+    policies = [meta.attributes["content"] for meta in page.all("meta") if "http-equiv" in meta.attributes]
+    assert policies == ["default-src 'none'; style-src 'unsafe-inline'"]
+
+
+@every
+def test_tables_and_pictures_can_be_heard(account: Callable[[str], Account]) -> None:
+    page = read(render(account("conv1")))
+    assert page.all("html")[0].attributes["lang"] == "en"
+    for table in page.all("table"):
+        assert table.all("caption")[0].words()
+        assert all(head.attributes["scope"] in ("col", "row") for head in table.all("th"))
+        assert all(head.words() for head in table.all("th"))
+    for picture in page.all("svg"):
+        assert picture.attributes["role"] == "img"
+        assert picture.all("title")[0].words()
+        assert picture.all("desc")[0].words()
+    for section in page.all("section"):
+        assert section.attributes["aria-labelledby"] == section.all("h2")[0].attributes["id"]
+
+
+def test_costs_stand_before_and_after_with_what_is_left() -> None:
+    page = read(render(report()))
+    assert row(page, "parameters")[1:4] == ["20,522", "8,208", "40.0%"]
+    assert row(page, "file, bytes")[1:4] == ["90,000", "36,000", "40.0%"]
+    assert row(page, "peak activation memory, bytes")[1:4] == ["70,000", "28,000", "40.0%"]
+    assert row(page, "latency of one sample, ms")[1:4] == ["0.8 (range 0.05)", "0.79 (range 0.05)", "98.8%"]
+
+
+def test_bars_are_as_long_as_what_is_kept() -> None:
+    page = read(render(report()))
+    bars = {svg.all("title")[0].words(): svg.all("rect")[1].attributes["width"] for svg in page.all("svg")}
+    assert float(bars["kept 48 of 64"]) == 75
+    assert float(bars["kept 5 of 10"]) == 50
+    assert float(bars["original: accuracy 98.4%"]) == pytest.approx(98.4)
+
+
+def test_quality_stands_at_three_stages() -> None:
+    page = read(render(report()))
+    stages = {name: row(page, name) for name in ("original", "given back")}
+    assert [stages["original"][place] for place in (1, 3, 5)] == ["98.4%", "100.0%", "0"]
+    assert [stages["given back"][place] for place in (1, 3, 5)] == ["97.0%", "97.5%", "0.034"]
+    assert "not numbers" in page.words()  # the distance of the cut
+
+
+def test_everything_that_a_report_tells_is_on_its_page() -> None:
+    words = read(render(report())).words()
+    told = (
+        *("tied to an output", "output of the model", "a note on conv1", "The pruned model is not faster here."),
+        *("3.1e-15", "A Processor", "ab" * 32, "torch 2.13.0", "seed 7", "nothing that it reads went", "Layer table"),
+    )
+    assert [text for text in told if text not in words] == []
+
+
+def test_a_live_model_has_a_page_too() -> None:
+    model = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 4))
+    found = coppice.prune(model, percent=0.5, example_inputs=(torch.randn(2, 6),))
+    page = read(render(found.report))
+    assert row(page, "parameters")[1:3] == [str(6 * 8 + 8 + 8 * 4 + 4), str(6 * 4 + 4 + 4 * 4 + 4)]
+    assert "live in a Python program" in page.words()
