@@ -19,8 +19,9 @@ def loss(quality: Quality) -> float:
     """What the repaired cut has lost on the samples held out, as a fraction.
 
     Accuracy, where labels are classes; the share of variance explained (R²), where they are targets; without labels,
-    agreement with the original's classes; where it names none, the share of its outputs' variance that is missed, or a
-    bound on the probability that moves (Pinsker's inequality for both halves: total variation <= sqrt(2 * js)).
+    agreement with the original's classes; where it names none, the share of its outputs' variance that is missed, or
+    the most of the probability that can have moved (total variation <= sqrt(2 js), by Pinsker's inequality to the mean
+    of both: Lin, Divergence measures based on the Shannon entropy, IEEE Trans. Inf. Theory 37, 1991).
     """
     before, after = quality.before, quality.restored
     if after.distance is None:
@@ -67,7 +68,7 @@ def largest_within(limit: float, steps: int, judged: Judged) -> tuple[int, tuple
 def missing() -> SamplesMissing:
     """The error where there is nothing to judge by."""
     return SamplesMissing(
-        "max_drop needs samples: it looks for the smallest model whose loss on them is within the limit. Send some "
-        "with the model (the dataset part, or samples=), with labels for a loss of accuracy.",
+        "max_drop needs samples: it looks for the smallest model whose loss on them is within the limit, and there are "
+        "none to judge by. Send some (the dataset part, or samples=), with labels for a loss of accuracy.",
         field="max_drop",
     )

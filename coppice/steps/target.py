@@ -67,6 +67,8 @@ def find(model: Prepared, request: Request) -> Found:
     try:
         return _found(model, request, start, refused)
     except TargetUnreachable as e:
+        if request.max_drop is not None:
+            raise
         raise TargetUnreachable(e.message + _staying(model, request, refused), field=e.field) from e
 
 
