@@ -62,8 +62,8 @@ def usable(network: Network) -> tuple[Network, Basis | None]:
         return network, None
     try:
         return network, _basis(network, network.samples)
-    except ForwardFailed as e:
-        note = f"The samples were not used, because the model does not run on many of them at once: {e.message}"
+    except (ForwardFailed, MemoryError) as e:
+        note = f"The samples were not used, because the model does not run on many of them at once: {e}"
         return replace(network, samples=None, notes=(*network.notes, note)), None
 
 
@@ -98,9 +98,9 @@ def restore(network: Network, shared: Basis | None, cut: nn.Module, plan: Plan, 
             for method in _methods(shared.survey):
                 modules[method] = copied(cut)
                 fitted[method] = repair(modules[method], noted, shared.survey, shared.fitted.inputs, method)
-        except ForwardFailed as e:
+        except (ForwardFailed, MemoryError) as e:
             modules, fitted = {AS_CUT: cut}, {AS_CUT: ()}
-            notes.append(f"The weights were not repaired, because the model does not run on many samples: {e.message}")
+            notes.append(f"The weights were not repaired, because the model does not run on many samples at once: {e}")
     judged = {method: shared.judge.of(module) for method, module in modules.items()}
     best = nearest(judged)
     return Restored(
