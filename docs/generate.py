@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import ast
 import inspect
+import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 
 import typer
@@ -24,7 +26,25 @@ from coppice.http.intake import INTAKES, Intake
 from coppice.http.parameters import parameters_of
 from coppice.http.parts import parts_of
 from coppice.http.routes import ADDRESSES, Calls
+from coppice.records.accounts import ACCOUNTS
+from coppice.records.report import (
+    Account,
+    Artifact,
+    Candidate,
+    Cost,
+    Fidelity,
+    FrozenReport,
+    GroupReport,
+    InputFile,
+    Machine,
+    Quality,
+    Report,
+    Trial,
+    Verification,
+)
+from coppice.records.request import Request
 from coppice.settings import Settings
+from coppice.steps import activations, quality
 from docs import picture
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -189,6 +209,45 @@ def with_tree(text: str) -> str:
     return before + TREE_BEGINS + tree() + TREE_ENDS + rest.partition(TREE_ENDS)[2]
 
 
+def report_page() -> str:
+    intro = (
+        "# Report\n\nWhat `artifact=report` holds, and `report.json` of the command; `artifact=report_html` is the "
+        "same as one page that needs no network and runs no script. Its JSON schema, and those of the other accounts: "
+        f"{', '.join(f'[{name}]({name})' for name in SCHEMAS)}.\n\nThe same request (files, parameters, seed) with the "
+        "same versions gives the same bytes in every artifact but those that tell of measured times: `report`, "
+        "`report_html`, and `bundle`, which holds both.\n"
+    )
+    parts = [
+        intro,
+        f"How the figures of quality are computed:\n\n{_told(quality)}\n",
+        f"How the peak of activation memory is counted:\n\n{_told(activations)}\n",
+    ]
+    for record in RECORDS:
+        rows = ((f"`{name}`", field.description or "") for name, field in record.model_fields.items())
+        parts.append(f"## {record.__name__}\n\n{first_line(record)}\n\n{table(('field', 'what it is'), rows)}")
+    return "\n".join(parts)
+
+
+def _told(module: object) -> str:
+    """What a module's docstring says after its first paragraph."""
+    return (inspect.getdoc(module) or "").partition("\n\n")[2]
+
+
+def _schema(account: type[Account]) -> str:
+    schema = {"$schema": DIALECT, **account.model_json_schema(mode="serialization")}
+    return json.dumps(schema, indent=2) + "\n"
+
+
+#: The records of a report, from the outside in.
+RECORDS = (
+    *(Report, GroupReport, FrozenReport, Cost, Quality, Fidelity, Candidate, Trial),
+    *(Verification, Machine, InputFile, Artifact, Request),
+)
+#: What JSON schemas are written in.
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+#: File -> the account whose JSON it describes.
+SCHEMAS = {f"{account.__name__.lower()}.schema.json": account for account in ACCOUNTS.values()}
+
 PAGES: dict[str, Callable[[], str]] = {
     "settings.md": settings_page,
     "errors.md": errors_page,
@@ -198,13 +257,15 @@ PAGES: dict[str, Callable[[], str]] = {
     "formats.md": formats_page,
     "command-line.md": command_page,
     "http.md": calls_page,
+    "report.md": report_page,
+    **{name: partial(_schema, account) for name, account in SCHEMAS.items()},
 }
 
 
 def main() -> None:
     """Write every page, the tree and the picture; remove what is no page any more."""
     FOLDER.mkdir(exist_ok=True)
-    for path in FOLDER.glob("*.md"):
+    for path in FOLDER.iterdir():
         if path.name not in PAGES:
             path.unlink()
     for name, page in PAGES.items():

@@ -42,9 +42,9 @@ class GroupReport(Record):
 class FrozenReport(Record):
     """Channels that no plan may remove, and why."""
 
-    layers: tuple[str, ...]
-    channels: int
-    reason: str
+    layers: tuple[str, ...] = Field(description="that have or read them")
+    channels: int = Field(description="how many")
+    reason: str = Field(description="why they stay")
 
 
 class Check(StrEnum):
@@ -123,10 +123,10 @@ class Quality(Record):
         description="js (mean Jensen-Shannon divergence of probabilities, nats: 0 to ln 2) or mse (mean squared "
         "difference over the variance of the original's outputs)"
     )
-    before: Fidelity
-    cut: Fidelity
+    before: Fidelity = Field(description="of the model as it was sent")
+    cut: Fidelity = Field(description="of the cut model, before anything was repaired")
     restored: Fidelity = Field(description="of the model that is given back")
-    candidates: tuple[Candidate, ...] = ()
+    candidates: tuple[Candidate, ...] = Field(default=(), description="every way to give it back that was tried")
     repaired: tuple[str, ...] = Field(default=(), description="tensors whose weights were fitted")
     left: dict[str, str] = Field(default_factory=dict, description="tensor -> why its weights were not")
 
@@ -169,25 +169,25 @@ class Artifact(Record):
 class Account(Record):
     """What every job tells: of the model's channels, and in which files it left the rest."""
 
-    coppice: str
-    request: Request
+    coppice: str = Field(description="version of Coppice")
+    request: Request = Field(description="as it was understood")
     versions: dict[str, str] = Field(default_factory=dict, description="of what computed, package -> version")
     inputs: dict[Part, InputFile] = Field(
         default_factory=dict, description="the files of the request; none of a model that was live"
     )
-    groups: tuple[GroupReport, ...] = ()
-    frozen: tuple[FrozenReport, ...] = ()
+    groups: tuple[GroupReport, ...] = Field(default=(), description="channels that go together, with what went")
+    frozen: tuple[FrozenReport, ...] = Field(default=(), description="channels that no plan may remove")
     summary: str = Field(description="the status message when done")
     notes: tuple[str, ...] = Field(default=(), description="what was left out, changed or could not be covered")
-    artifacts: tuple[Artifact, ...] = ()
+    artifacts: tuple[Artifact, ...] = Field(default=(), description="the files of the result")
 
 
 class Report(Account):
     """The whole account of one pruning; its summary is the layer table of the pruned model."""
 
-    verification: Verification
-    before: Cost
-    after: Cost
+    verification: Verification = Field(description="the check that the cut is exact")
+    before: Cost = Field(description="of the model as it was sent")
+    after: Cost = Field(description="of the model that is given back")
     criterion: str = Field(default="l1", description="what decided which channels go")
     quality: Quality | None = Field(default=None, description="None where no samples were sent")
     trials: tuple[Trial, ...] = Field(default=(), description="of the search that `max_drop` means, in their order")
