@@ -163,13 +163,13 @@ class _Backward(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch le
     def _product(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
         product = product_of(func, args, kwargs, self._owners)
         if product is not None:  # the gradient of a product's inputs is one with its weight, turned
-            self._add(region(product.tensor, product.weight), product.channels().double().square().sum(1))
+            self._add(region(product.tensor, product.weight), product.channels().square().sum(1, dtype=torch.float64))
 
     def _convolution(self, _: Any, args: Sequence[Any], __: Mapping[str, Any]) -> None:
         gradient, weight, groups = args[0], args[2], args[9]
         name = self._owners.of(weight)
         if name is not None:
-            by_output = gradient.double().square().flatten(2).sum((0, 2))
+            by_output = gradient.square().flatten(2).sum((0, 2), dtype=torch.float64)
             self._add(region(name, weight), by_output.reshape(groups, -1))
 
     def _add(self, key: Region, squares: Tensor) -> None:

@@ -77,7 +77,7 @@ class Reading:
 
     def add(self, rows: Tensor, seen: int) -> None:
         """Rows of shape (groups, rows, channels), chosen from so many."""
-        centred = (rows.double() - self.shift[:, None]).float()
+        centred = rows.float() - self.shift[:, None].float()
         self.seen, self.rows = self.seen + seen, self.rows + rows.shape[1]
         self.total += centred.sum(1, dtype=torch.float64)
         self.squares += centred.square().sum(1, dtype=torch.float64)

@@ -96,6 +96,8 @@ class Survey(Watch):  # type: ignore[no-untyped-call]  # torch leaves its modes 
         super().__init__(module)
         self.seen: dict[str, Seen] = {}
         self.norms = 0
+        #: Stored tensors that anything but a product reads, and the operator: the table of an embedding, say.
+        self.read: dict[str, str] = {}
         #: Tensor -> the products whose results it is, in another shape, with a bias, or joined.
         self._of: MutableMapping[Tensor, tuple[str, ...]] = WeakTensorKeyDictionary()
         #: Tensor -> the product whose result alone it is, and the batch norm that it went through.
@@ -103,6 +105,14 @@ class Survey(Watch):  # type: ignore[no-untyped-call]  # torch leaves its modes 
         #: Tensor -> the number of the call that made it or wrote into it last.
         self._made: MutableMapping[Tensor, int] = WeakTensorKeyDictionary()
         self._met: dict[str, int] = {}
+
+    def hindrance(self, tensor: str) -> str | None:
+        """Why a product's weight can't be fitted; None where it can."""
+        if self.seen[tensor].times > 1:
+            return f"used {self.seen[tensor].times} times in one pass"
+        if tensor in self.read:
+            return f"read by {self.read[tensor]}, too"
+        return None
 
     def met(self, product: Product, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         """A product: its sizes."""
@@ -127,6 +137,7 @@ class Survey(Watch):  # type: ignore[no-untyped-call]  # torch leaves its modes 
     def passed(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         """Another call: what it does with the results of products."""
         name, result = func._schema.name, func(*args, **kwargs)
+        self._note_reading(name, args, result)
         outcome = result[0] if isinstance(result, tuple) and result else result
         if isinstance(outcome, Tensor):
             self._follow(name, args, outcome)
@@ -136,6 +147,14 @@ class Survey(Watch):  # type: ignore[no-untyped-call]  # torch leaves its modes 
             if isinstance(leaf, Tensor):
                 self._made[leaf] = self.number
         return result
+
+    def _note_reading(self, name: str, args: Sequence[Any], result: Any) -> None:
+        """The stored tensors of which the call gives more than a view."""
+        shown = self.owners.of(result)
+        for one in tree_leaves(args):
+            owner = self.owners.of(one)
+            if owner is not None and owner != shown:
+                self.read.setdefault(owner, name.removeprefix("aten::"))
 
     def _follow(self, name: str, args: Sequence[Any], outcome: Tensor) -> None:
         norm = self._norm(name, args)

@@ -122,11 +122,11 @@ def note(module: nn.Module, plan: Plan, survey: Survey, inputs: Sequence[Tensor]
 
 
 def _rows_of(survey: Survey, samples: int) -> dict[str, int]:
-    """How many rows of each product to note, so that all fit into TARGET_BYTES; products that come once only."""
+    """How many rows of each product to note, so that all fit into TARGET_BYTES; products that can be fitted only."""
     wanted = {
         name: min(seen.rows * samples, MOST_ROWS, max(FEWEST_ROWS, ROWS_PER_FEATURE * seen.features))
         for name, seen in survey.seen.items()
-        if seen.times == 1
+        if survey.hindrance(name) is None
     }
     taken = sum(rows * 4 * survey.seen[name].outputs[0] * survey.seen[name].outputs[1] for name, rows in wanted.items())
     part = min(1.0, TARGET_BYTES / max(taken, 1))

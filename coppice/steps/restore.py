@@ -139,8 +139,4 @@ def nearest(judged: Mapping[str, Fidelity]) -> str:
 
 def _left(seen: Survey, fitted: tuple[str, ...]) -> dict[str, str]:
     """Weights that were multiplied with and not fitted, and why."""
-    return {
-        name: f"used {one.times} times in one pass" if one.times > 1 else "nothing was missing"
-        for name, one in seen.seen.items()
-        if name not in fitted
-    }
+    return {name: seen.hindrance(name) or "nothing was missing" for name in seen.seen if name not in fitted}

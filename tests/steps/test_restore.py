@@ -140,6 +140,30 @@ def test_a_repair_that_fits_its_samples_and_nothing_else_is_not_given_back() -> 
     assert [one.method for one in quality.candidates if one.chosen] == ["cut"]
 
 
+class Tied(nn.Module):
+    """Reads and writes words by one table."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = nn.Embedding(20, 8)
+        self.hidden = nn.Linear(8, 16)
+        self.back = nn.Linear(16, 8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(self.back(self.hidden(self.table(x)).relu()), self.table.weight)
+
+
+def test_a_table_that_is_a_weight_too_is_not_fitted() -> None:
+    module, words = Tied().eval(), torch.randint(20, (60, 5))
+    layers = tuple(Layer(name=path, path=path, kind="") for path in ("table", "hidden", "back"))
+    network = Network(module=module, inputs=(words[:2],), layers=layers, samples=Samples(inputs=(words,)))
+    pruned = pipeline.prune(network, _request(), _silent)
+    assert pruned.quality is not None
+    assert pruned.quality.left["table.weight"] == "read by embedding, too"
+    kept = list(pruned.plan.kept["table.weight"][1])
+    assert torch.equal(pruned.module.get_parameter("table.weight"), module.table.weight[:, kept])
+
+
 def test_right_answers_count_before_nearness() -> None:
     judged = {
         "cut": Fidelity(accuracy=0.6, distance=0.5),
