@@ -7,11 +7,13 @@ Trained models stay in .demo/, so that a second run takes seconds to start.
 
 from __future__ import annotations
 
+import shlex
 import sys
 import tempfile
 import time
 from pathlib import Path
 
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from coppice.records.report import Report
@@ -38,9 +40,11 @@ def main() -> None:
         with service(Path(scratch) / "service", sys.argv[1:]) as url:
             results = _through_the_service(url, folders)
         for job, folder, (file, report) in zip(JOBS, folders, results, strict=True):
+            command = shlex.join(["python", *job.call(job.retrain, FILE=file.name)])
+            console.print(f"[dim]$ {escape(command)}[/]")
             with console.status(f"loading {file.name} with the user's framework alone, and retraining it"):
-                cut, retrained = job.retrain(DATA, file)
-            console.print(comparison(job.title, report, job.accuracy(folder), cut, retrained))
+                given, retrained = job.retrained(folder, file.name)
+            console.print(comparison(job.title, report, job.accuracy(folder), given, retrained))
     console.print(f"results: {', '.join(str(file.relative_to(ROOT)) for file, _ in results)}")
 
 

@@ -21,7 +21,7 @@ def write(folder: Path) -> None:
     done = folder / "digits.npz"
     if done.exists():
         return
-    images, labels = _enlarged()
+    images, labels = enlarged()
     raw = folder / "MNIST" / "raw"
     raw.mkdir(parents=True, exist_ok=True)
     for name, part in (("train", slice(None, TRAIN)), ("t10k", slice(TRAIN, None))):
@@ -32,7 +32,8 @@ def write(folder: Path) -> None:
     )  # last, because its presence says that all is there
 
 
-def _enlarged() -> tuple[np.ndarray, np.ndarray]:
+def enlarged() -> tuple[np.ndarray, np.ndarray]:
+    """All digits, shuffled once: pixels (1797, 28, 28) as bytes, and classes."""
     digits = load_digits()
     order = np.random.default_rng(0).permutation(len(digits.target))
     small = torch.from_numpy(digits.images[order]).float()[:, None]

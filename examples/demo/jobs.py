@@ -19,11 +19,12 @@ class Job:
     """One model of the documents; `URL`, `TXID` and `FILE` stand in the calls for what is not known before."""
 
     title: str
-    programs: Path  # of the user: train.py, retrain.py
+    programs: Path  # of the user: train.py and what it needs
     python: Path  # that has the user's framework
     submit: tuple[str, ...]
     status: tuple[str, ...]
     download: tuple[str, ...]
+    retrain: tuple[str, ...]  # a program of examples/, and its arguments
 
     def call(self, template: tuple[str, ...], **values: str) -> list[str]:
         """A curl command with its blanks filled in."""
@@ -39,7 +40,7 @@ class Job:
         stamp = folder / "programs.sha256"
         if not stamp.exists() or stamp.read_text() != programs.hexdigest():
             folder.mkdir(parents=True, exist_ok=True)
-            self._run("train.py", str(data), str(folder))
+            self._run(self.programs / "train.py", str(data), str(folder), at=self.programs)
             if (self.programs / "model.py").exists():
                 (folder / "model.py").write_bytes((self.programs / "model.py").read_bytes())
             stamp.write_text(programs.hexdigest())
@@ -49,29 +50,31 @@ class Job:
         """What the model reached before the cut."""
         return float(json.loads((folder / "trained.json").read_text())["accuracy"])
 
-    def retrain(self, data: Path, file: Path) -> tuple[float, float]:
-        """Load the result where the user's framework is, and train it on: accuracy right after the cut, and then."""
-        found = json.loads(self._run("retrain.py", str(data), str(file)).splitlines()[-1])
-        return float(found["cut"]), float(found["retrained"])
+    def retrained(self, folder: Path, file: str) -> tuple[float, float]:
+        """Train the result on where the user's framework is: the accuracy of the file as it came, and then."""
+        program, *arguments = self.call(self.retrain, FILE=file)
+        lines = self._run(ROOT / "examples" / program, *arguments, at=folder).splitlines()
+        told = [float(json.loads(line)["accuracy"]) for line in lines if line.startswith("{")]
+        return told[0], told[-1]
 
-    def _run(self, program: str, *arguments: str) -> str:
+    def _run(self, program: Path, *arguments: str, at: Path) -> str:
         """A program of the user, in a process of its own with nothing of ours on its path."""
         environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
         found = subprocess.run(
-            [str(self.python), str(self.programs / program), *arguments],
+            [str(self.python), str(program), *arguments],
             env={**environment, "TF_CPP_MIN_LOG_LEVEL": "3"},
-            cwd=self.programs,
+            cwd=at,
             capture_output=True,
             text=True,
             check=False,
         )
         if found.returncode:
-            sys.exit(f"{self.programs.name}/{program} ended with {found.returncode}:\n{found.stderr[-3000:]}")
+            sys.exit(f"{program.parent.name}/{program.name} ended with {found.returncode}:\n{found.stderr[-3000:]}")
         return found.stdout
 
 
 #: As printed in getting-started.md, but for the host, `-k` where the document forgot it, and `;type=` after the file,
-#: which curl itself refuses.
+#: which curl itself refuses; and with samples, of which the document knows nothing.
 KERAS = Job(
     title="Keras, percent=0.4",
     programs=HERE / "user_keras",
@@ -79,12 +82,16 @@ KERAS = Job(
     submit=(
         *("-k", "-X", "POST", "URL/api/tf_prune?percent=0.4"),
         *("-H", "accept: application/json", "-H", "Content-Type: multipart/form-data"),
-        *("-F", "model=@mnist_base.h5"),
+        *("-F", "model=@mnist_base.h5", "-F", "dataset=@train.npz"),
     ),
     status=("-k", "-X", "GET", "URL/api/status/?txid=TXID", "-H", "accept: application/json"),
     download=(
         *("-k", "-X", "GET", "URL/api/download?txid=TXID", "-H", "accept: application/json"),
         *("--output", "FILE"),
+    ),
+    retrain=(
+        *("retrain_keras.py", "--dense", "mnist_base.h5", "--pruned", "FILE"),
+        *("--data", "train.npz", "--test", "test.npz", "-o", "mnist_pruned.h5"),
     ),
 )
 
@@ -109,5 +116,10 @@ PYTORCH = Job(
     download=(
         *("--insecure", "--request", "GET", "--url", "URL/edgeai/run/api/download?txid=TXID", *_GATEWAY),
         *("--output", "FILE"),
+    ),
+    retrain=(
+        *("retrain.py", "--dense", "mnist_cnn.pth", "--pruned", "FILE", "--class-def", "model.py"),
+        *("--model-name", "Net", "--data", "train_loader.pth", "--test", "test_loader.pth"),
+        *("-o", "pruned_trained_cnn.pt"),
     ),
 )
