@@ -66,19 +66,24 @@ class Swept:
     results: Mapping[float, Result]
 
 
-class Options(TypedDict, total=False):
-    """How a model is cut: what `prune` and `sweep` may be told beside the model and how much of it is to go."""
+class Shape(TypedDict, total=False):
+    """What may go of which layer: what `inspect` may be told beside the model and how much would go."""
 
     omit: Sequence[str]  # layers that keep their output channels: names, prefixes or globs
+    ratios: Mapping[str, float]  # layer, prefix or glob -> its own share, in place of `percent`
+    keep: Mapping[str, Sequence[int]]  # layer -> numbers of output channels that stay
+    round_to: int  # widths that are cut become multiples of it
+    heads: str  # of attention: "width" makes every head narrower, "whole" removes heads
+
+
+class Options(Shape, total=False):
+    """How a model is cut: what `prune` and `sweep` may be told beside the model and how much of it is to go."""
+
     criterion: str  # "auto" is "obs" where there are samples and "l1" where there are none
     spread: str  # "uniform": every group loses the same share; "global": taken where the model misses it least
     target: str  # what `percent` is a share of: "channels", "params", "macs", "bytes" or "latency"
-    round_to: int  # widths that are cut become multiples of it
-    ratios: Mapping[str, float]  # layer, prefix or glob -> its own share, in place of `percent`
-    keep: Mapping[str, Sequence[int]]  # layer -> numbers of output channels that stay
     restore: bool  # repair the kept weights where there are samples; it is so unless said otherwise
     seed: int
-    heads: str  # of attention: "width" makes every head narrower, "whole" removes heads
 
 
 def prune(
@@ -148,12 +153,14 @@ def inspect(
     model: Any,
     *,
     percent: float = SHOWN,
-    omit: Sequence[str] = (),
     example_inputs: Inputs | None = None,
-    heads: str = "width",
+    **shape: Unpack[Shape],
 ) -> Inspection:
-    """The groups of a live model that could be pruned and the channels that can't, with reasons; nothing is cut."""
-    told = {"percent": percent, "omit": omit, "heads": heads}
+    """The groups of a live model that could be pruned and the channels that can't, with reasons; nothing is cut.
+
+    The other keywords are those of `Shape`.
+    """
+    told = {**shape, "percent": percent}
     if (live := _live(model)) is not None:
         request = _request(live.framework, Task.INSPECT, told)
         with _saved(model, live, request) as (asked, files, out):

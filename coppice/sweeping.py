@@ -17,12 +17,14 @@ from typing import TypeAlias
 from coppice import pipeline
 from coppice.errors import CoppiceError, Refused, UserCodeError
 from coppice.formats import open_upload
+from coppice.pages import render
 from coppice.pipeline import Files, Pruned, Tell
 from coppice.records.accounts import RESULTS
 from coppice.records.report import Artifact, Cost, Failure, Progress, Report
 from coppice.records.request import Request, Task
 from coppice.records.sweep import Axis, Point, Sweep
 from coppice.steps.curve import table
+from coppice.steps.line import Prepared
 from coppice.steps.pareto import mark
 from coppice.steps.provenance import input_files, versions
 from coppice.tracing import Network
@@ -30,6 +32,11 @@ from coppice.version import __version__
 
 #: What becomes of one cut: it is measured, and perhaps written.
 Finish: TypeAlias = Callable[[Pruned, Request, Tell], Report]
+
+_UNJUDGED = (
+    "There are no samples to tell how good the models are: the curve has their costs only, and no point is marked. "
+    "Send samples of your data as `dataset`."
+)
 
 #: The share of a job that its ratios have in common; after it they share the rest.
 _COMMON = 0.3
@@ -78,7 +85,7 @@ def sweep_network(
             failures[percent] = e
     if not reports:
         raise _nothing(failures)
-    return _curve(network, request, reports, failures), reports
+    return _curve(prepared, request, reports, failures), reports
 
 
 def label(percent: float) -> str:
@@ -108,7 +115,7 @@ def _nothing(failures: Mapping[float, CoppiceError]) -> CoppiceError:
 
 
 def _curve(
-    network: Network, request: Request, reports: Mapping[float, Report], failures: Mapping[float, CoppiceError]
+    prepared: Prepared, request: Request, reports: Mapping[float, Report], failures: Mapping[float, CoppiceError]
 ) -> Sweep:
     first = next(iter(reports.values()))
     dense = Point(
@@ -122,19 +129,14 @@ def _curve(
         for percent in request.percents
     )
     marked = mark((dense, *cut))
-    notes = list(network.notes)
-    if marked.merit is None:
-        notes.append(
-            "No samples were sent, so nothing tells how good the models are: the curve has their costs only, and no "
-            "point is marked. Send samples of your data as `dataset`."
-        )
+    notes = (*prepared.network.notes, *prepared.scored.notes, *(() if marked.merit else (_UNJUDGED,)))
     return Sweep(
         coppice=__version__,
         request=request,
         versions=versions(request.framework),
         frozen=first.frozen,
         summary=table(marked),
-        notes=tuple(notes),
+        notes=notes,
         points=marked.points,
         merit=marked.merit,
         held_out=first.quality.held_out if first.quality else None,
@@ -171,19 +173,22 @@ def _shares(before: Cost, after: Cost) -> dict[Axis, float]:
 
 
 def _published(swept: Sweep, reports: Mapping[float, Report], out: Path) -> Sweep:
-    """The curve as a file, each ratio's model and report beside it, and every file of every ratio in one zip."""
+    """The curve as a file and as a page, each ratio's model and report, and every file of every ratio in one zip."""
     curve = Artifact(name=RESULTS[Task.SWEEP], file="curve.json", media_type="application/json")
+    page = Artifact(name="curve_html", file="curve.html", media_type="text/html")
     bundle = Artifact(name="bundle", file="bundle.zip", media_type="application/zip")
     own = {percent: _own(report) for percent, report in reports.items()}
     points = tuple(
         point.model_copy(update={"artifacts": tuple(artifact.name for artifact in own.get(point.percent, {}))})
         for point in swept.points
     )
-    artifacts = (curve, *(artifact for named in own.values() for artifact in named), bundle)
+    artifacts = (curve, page, *(artifact for named in own.values() for artifact in named), bundle)
     complete = swept.model_copy(update={"points": points, "artifacts": artifacts})
     (out / curve.file).write_text(complete.model_dump_json(indent=2))
+    (out / page.file).write_text(render(complete), encoding="utf-8")
     with zipfile.ZipFile(out / bundle.file, "w") as archive:  # stored: weights do not compress
-        archive.write(out / curve.file, curve.file)
+        for told in (curve, page):
+            archive.write(out / told.file, told.file)
         for percent, report in reports.items():
             for artifact in report.artifacts:
                 archive.write(out / label(percent) / artifact.file, f"{label(percent)}/{artifact.file}")

@@ -24,10 +24,6 @@ from coppice.records.texts import READERS
 Percent = Annotated[
     str | None, typer.Option(help="fraction of the channels of every group, or of --target, to remove, e.g. 0.4")
 ]
-Omit = Annotated[
-    str, typer.Option(help="layers that keep their output channels: names, prefixes or globs, separated by commas")
-]
-OfHeads = Annotated[str, typer.Option(help="what attention loses: width (every head gets narrower) or whole (heads)")]
 Json = Annotated[bool, typer.Option("--json", help="print one JSON document, also for a failure")]
 
 
@@ -72,24 +68,34 @@ class Model:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cut:
-    """How a model is cut."""
+class Shape:
+    """What may go of which layer: all that an inspection has use for."""
 
-    omit: Omit = ""
-    criterion: Annotated[str, typer.Option(help=f"what decides which channels go: {_one_of(CRITERIA)}")] = "auto"
-    spread: Annotated[str, typer.Option(help=f"how the cut is spread over the groups: {_one_of(Spread)}")] = (
-        Spread.UNIFORM.value
-    )
-    target: Annotated[str, typer.Option(help=f"what the fraction is of: {_one_of(Target)}")] = Target.CHANNELS.value
-    round_to: Annotated[str, typer.Option(help="widths that are cut become multiples of it, e.g. 8")] = "1"
+    omit: Annotated[
+        str, typer.Option(help="layers that keep their output channels: names, prefixes or globs, separated by commas")
+    ] = ""
     ratios: Annotated[
         str, typer.Option(help="fractions of single layers, names, prefixes or globs: layer1=0.3,fc*=0.7")
     ] = ""
     keep: Annotated[
         str, typer.Option(help="output channels that stay, by layer and number from 0 on: conv1=0,3,5;fc1=0-15")
     ] = ""
+    round_to: Annotated[str, typer.Option(help="widths that are cut become multiples of it, e.g. 8")] = "1"
+    heads: Annotated[
+        str, typer.Option(help="what attention loses: width (every head gets narrower) or whole (heads)")
+    ] = Heads.WIDTH.value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cut(Shape):
+    """How a model is cut."""
+
+    criterion: Annotated[str, typer.Option(help=f"what decides which channels go: {_one_of(CRITERIA)}")] = "auto"
+    spread: Annotated[str, typer.Option(help=f"how the cut is spread over the groups: {_one_of(Spread)}")] = (
+        Spread.UNIFORM.value
+    )
+    target: Annotated[str, typer.Option(help=f"what the fraction is of: {_one_of(Target)}")] = Target.CHANNELS.value
     restore: Annotated[bool, typer.Option(help="repair the kept weights where there are samples")] = True
-    heads: OfHeads = Heads.WIDTH.value
     seed: Annotated[str, typer.Option(help="seed of everything random")] = "0"
 
 
@@ -138,12 +144,12 @@ def _flags_of(record: type[Any]) -> list[inspect.Parameter]:
 
 
 @contextmanager
-def request_of(model: Model, task: Task, cut: Cut | None = None, **given: str | None) -> Iterator[Asked]:
+def request_of(model: Model, task: Task, shape: Shape, **given: str | None) -> Iterator[Asked]:
     """The request and its files; a SavedModel folder is zipped for as long as the context lasts.
 
     `given` are further attributes of the request, as they were typed.
     """
-    texts = {**({} if cut is None else asdict(cut)), **given}
+    texts = {**asdict(shape), **given}
     if not model.file.is_dir():
         yield _request(model, model.file, task, texts)
         return

@@ -6,7 +6,7 @@ Results go to standard output, everything else to standard error, so that `--jso
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 
 import typer
@@ -19,11 +19,19 @@ from rich.progress import Progress as ProgressBar
 from rich.table import Table
 
 from coppice.errors import CoppiceError
-from coppice.records.report import Cost, FrozenReport, GroupReport, Inspection, Progress, Report
+from coppice.records.report import Cost, FrozenReport, GroupReport, Inspection, Progress, Quality, Report
 from coppice.records.sweep import Sweep
 
 #: Columns that only an inspection has: what the group holds of the whole model.
 _SHARES = ("of parameters", "of MACs")
+
+#: Figures of a fidelity, and how they are read.
+_FIGURES: Mapping[str, Callable[[float], str]] = {
+    "accuracy": "{:.1%}".format,
+    "agreement": "{:.1%}".format,
+    "error": "{:.3g}".format,
+    "distance": "{:.3g}".format,
+}
 
 
 @contextmanager
@@ -67,6 +75,10 @@ def print_report(report: Report, written: str) -> None:
     console.print(_groups(report.groups, "pruned", "removed"))
     _print_frozen(console, report.frozen)
     console.print(_costs(report.before, report.after))
+    if report.quality is not None:
+        console.print(_quality(report.quality, report.criterion))
+    for warning in report.warnings:
+        console.print(f"[yellow]warning[/]  {escape(warning)}", soft_wrap=True)
     _print_notes(console, (*report.notes, *report.verification.notes))
     console.print(f"check    {_verdict(report)}", soft_wrap=True)
     console.print(f"written  {escape(written)}", soft_wrap=True)
@@ -123,11 +135,28 @@ def _costs(before: Cost, after: Cost) -> Table:
         ("parameters", before.parameters, after.parameters),
         ("bytes", before.bytes, after.bytes),
         ("multiply-accumulates", before.macs, after.macs),
+        ("bytes of activations, at most", before.activation_bytes, after.activation_bytes),
+        ("bytes of the file", before.file_bytes, after.file_bytes),
     ):
-        table.add_row(label, f"{old:,}", f"{new:,}", f"{new / old:.1%}" if old else "")
+        if old is not None and new is not None:
+            table.add_row(label, f"{old:,}", f"{new:,}", f"{new / old:.1%}" if old else "")
     if before.latency_ms and after.latency_ms:
         old_ms, new_ms = before.latency_ms, after.latency_ms
         table.add_row("latency of one sample, ms", f"{old_ms:.2f}", f"{new_ms:.2f}", f"{new_ms / old_ms:.1%}")
+    return table
+
+
+def _quality(quality: Quality, criterion: str) -> Table:
+    given = [(name, tell) for name, tell in _FIGURES.items() if getattr(quality.before, name) is not None]
+    names = [name for name, _ in given]
+    title = f"quality on {quality.held_out} samples that nothing was fitted to, channels chosen by {criterion}"
+    table = _table(title, "", *names, numbers=names)
+    for label, fidelity in (("original", quality.before), ("cut", quality.cut), ("given back", quality.restored)):
+        values = (getattr(fidelity, name) for name, _ in given)
+        table.add_row(
+            label,
+            *("no number" if value is None else tell(value) for value, (_, tell) in zip(values, given, strict=True)),
+        )
     return table
 
 

@@ -17,7 +17,7 @@ from coppice.records.texts import READERS
 _ALL = frozenset(Framework)
 _PYTORCH = frozenset({Framework.PYTORCH})
 _ONNX = frozenset({Framework.ONNX})
-#: What an inspection, which cuts nothing, has no use for.
+#: What an inspection, which shows an even cut and makes none, has no use for.
 _CUTS = frozenset({Task.PRUNE, Task.SWEEP})
 
 
@@ -156,7 +156,6 @@ PARAMETERS: tuple[Parameter, ...] = (
         json_type="integer",
         description="Layers that are cut become multiples of this many channels wide, as hardware likes: `8`.",
         example=8,
-        tasks=_CUTS,
     ),
     Parameter(
         name="ratios",
@@ -164,7 +163,6 @@ PARAMETERS: tuple[Parameter, ...] = (
         description="Fractions of single layers, in place of `percent`: `layer1=0.3,fc*=0.7`. Names, prefixes and "
         "patterns as in `ommitted`.",
         example="layer1=0.3,fc*=0.7",
-        tasks=_CUTS,
     ),
     Parameter(
         name="keep",
@@ -172,7 +170,6 @@ PARAMETERS: tuple[Parameter, ...] = (
         description="Output channels that stay whatever they are judged to be worth, by layer and number, from 0 on: "
         "`conv1=0,3,5;fc1=0-15`.",
         example="conv1=0,3,5;fc1=0-15",
-        tasks=_CUTS,
     ),
     Parameter(
         name="restore",

@@ -12,8 +12,10 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from coppice.pages.repeat import command_line, curl
+from coppice.pages.sweep import of_sweep
 from coppice.pages.view import of_report
 from coppice.records.report import Account, Inspection, Report
+from coppice.records.sweep import Sweep
 
 
 def _nothing_more(_: Account) -> dict[str, object]:
@@ -24,6 +26,7 @@ def _nothing_more(_: Account) -> dict[str, object]:
 TEMPLATES: Mapping[type[Account], tuple[str, Callable[[Any], dict[str, object]]]] = {
     Report: ("report.html", of_report),
     Inspection: ("inspection.html", _nothing_more),
+    Sweep: ("sweep.html", of_sweep),
 }
 
 
