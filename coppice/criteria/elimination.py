@@ -20,13 +20,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
-#: So many of the units that are left may go in one step, chosen by what each costs alone: one by one below 200.
-STEP = 0.01
+#: So many of the units that are left may go in one step, chosen by what each costs alone: one by one below 100.
+STEP = 0.02
+#: Units that went are cleared away when no more than so many of all are left.
+SPARSE = 0.8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,11 +45,6 @@ class Reading:
     inverse: Floats
     weights: Floats
 
-    @property
-    def each(self) -> int:
-        """Features per unit."""
-        return int(self.inverse.shape[-1]) // self.units.size
-
 
 def eliminate(size: int, readings: Sequence[Reading]) -> tuple[Ints, Floats]:
     """The `size` units in the order in which they go, and by how much the error grows with each.
@@ -53,62 +52,71 @@ def eliminate(size: int, readings: Sequence[Reading]) -> tuple[Ints, Floats]:
     A unit that no reading has costs nothing and goes first. Of units that go in one step each gets a share of what they
     cost together.
     """
-    alive = np.ones(size, dtype=bool)
-    order, growth = np.zeros(0, dtype=np.int64), np.zeros(0)
-    while alive.any():
-        alone = sum((_alone(reading, size) for reading in readings), np.zeros(size))
-        left = np.flatnonzero(alive)
-        going = left[np.argsort(alone[left], kind="stable")[: max(1, int(left.size * STEP))]]
-        remaining = []
-        cost = 0.0
-        for reading in readings:
-            rest, lost = _without(reading, going)
-            remaining += rest
-            cost += lost
-        readings = remaining
-        alive[going] = False
-        total = alone[going].sum()
-        share = alone[going] / total if total > 0 else np.full(going.size, 1 / going.size)
-        order, growth = np.concatenate([order, going]), np.concatenate([growth, cost * share])
-    return order, growth
+    remaining = [_Remaining(reading) for reading in readings]
+    left = np.arange(size)
+    order, growth = list[Ints](), list[Floats]()
+    while left.size:
+        alone = sum((one.alone(size) for one in remaining), np.zeros(size))[left]
+        first = np.argsort(alone, kind="stable")[: max(1, int(left.size * STEP))]
+        together = sum(one.without(left[first]) for one in remaining)
+        total = alone[first].sum()
+        share = alone[first] / total if total > 0 else np.full(first.size, 1 / first.size)
+        order.append(left[first])
+        growth.append(together * share)
+        left = np.delete(left, first)
+    return np.concatenate([np.zeros(0, dtype=np.int64), *order]), np.concatenate([np.zeros(0), *growth])
 
 
-def _alone(reading: Reading, size: int) -> Floats:
-    """What each unit costs if it goes next, by itself; shape (size,)."""
-    costs, each = np.zeros(size), reading.each
-    if each == 1:
-        of_weights, of_inverse = (np.diagonal(m, axis1=1, axis2=2) for m in (reading.weights, reading.inverse))
-        costs[reading.units] = (of_weights / of_inverse).sum(0)
+class _Remaining:
+    """A reading from which units go, one set after the other."""
+
+    def __init__(self, reading: Reading) -> None:
+        self._units = reading.units
+        self._there = np.ones(reading.units.size, dtype=bool)
+        self._inverse = torch.from_numpy(reading.inverse.copy())
+        self._weights = torch.from_numpy(reading.weights.copy())
+        self._each = int(reading.inverse.shape[-1]) // reading.units.size
+
+    def alone(self, size: int) -> Floats:
+        """What each unit costs if it goes next, by itself; shape (size,), 0 for those that are not read."""
+        costs, each = np.zeros(size), self._each
+        of_inverse, of_weights = (self._blocks(matrices) for matrices in (self._inverse, self._weights))
+        if each == 1:
+            found = (of_weights / of_inverse)[..., 0, 0]
+        else:
+            found = torch.linalg.solve(of_inverse, of_weights).diagonal(dim1=2, dim2=3).sum(2)
+        costs[self._units[self._there]] = found.sum(0).numpy()
         return costs
-    shape = (-1, reading.units.size, each, reading.units.size, each)
-    of_weights, of_inverse = (
-        np.einsum("puaub->puab", matrix.reshape(shape)) for matrix in (reading.weights, reading.inverse)
-    )
-    costs[reading.units] = np.trace(np.linalg.solve(of_inverse, of_weights), axis1=2, axis2=3).sum(0)
-    return costs
 
+    def _blocks(self, matrices: Tensor) -> Tensor:
+        """The square on the diagonal of every unit that is there; shape (problems, units, each, each)."""
+        count, each = self._units.size, self._each
+        squares = matrices.reshape(-1, count, each, count, each).diagonal(dim1=1, dim2=3).movedim(3, 1)
+        return squares[:, torch.from_numpy(self._there)]
 
-def _without(reading: Reading, going: Ints) -> tuple[list[Reading], float]:
-    """The reading without these units, if any are left, and what they cost together."""
-    gone = np.isin(reading.units, going)
-    if not gone.any():
-        return [reading], 0.0
-    lost, kept = (np.flatnonzero(np.repeat(some, reading.each)) for some in (gone, ~gone))
-    within = reading.inverse[:, lost[:, None], lost]
-    of_lost = reading.weights[:, lost[:, None], lost]
-    cost = float(np.trace(np.linalg.solve(within, of_lost), axis1=1, axis2=2).sum())
-    if not kept.size:
-        return [], cost
-    across = reading.inverse[:, lost[:, None], kept]
-    instead = np.linalg.solve(within, across)  # K H_R:, of what stays
-    back = np.swapaxes(instead, 1, 2)
-    # M of W - W_R K H_R: is M - M_:R K H_R: - (the same, transposed) + H_:R K M_RR K H_R:
-    half = reading.weights[:, kept[:, None], lost] - back @ of_lost / 2
-    change = half @ instead
-    return [
-        Reading(
-            units=reading.units[~gone],
-            inverse=reading.inverse[:, kept[:, None], kept] - back @ across,
-            weights=reading.weights[:, kept[:, None], kept] - change - np.swapaxes(change, 1, 2),
-        )
-    ], cost
+    def without(self, going: Ints) -> float:
+        """Take these units away, as far as they are read; what they cost together."""
+        gone = np.isin(self._units, going) & self._there
+        if not gone.any():
+            return 0.0
+        lost = torch.from_numpy(np.flatnonzero(np.repeat(gone, self._each)))
+        across = self._inverse[:, lost]  # H_R:
+        instead = torch.linalg.solve(across[:, :, lost], across)  # K H_R:
+        of_lost = self._weights[:, lost][:, :, lost]
+        cost = torch.linalg.solve(across[:, :, lost], of_lost).diagonal(dim1=1, dim2=2).sum()
+        # M of W - W_R K H_R: is M - M_:R K H_R: - (the same, transposed) + H_:R K M_RR K H_R:
+        half = self._weights[:, :, lost] - instead.mT @ of_lost / 2
+        self._inverse.baddbmm_(across.mT, instead, alpha=-1)
+        self._weights.baddbmm_(half, instead, alpha=-1)
+        self._weights.baddbmm_(instead.mT, half.mT, alpha=-1)
+        self._there &= ~gone
+        self._clear()
+        return float(cost)
+
+    def _clear(self) -> None:
+        if self._there.sum() > SPARSE * self._there.size:
+            return
+        kept = torch.from_numpy(np.flatnonzero(np.repeat(self._there, self._each)))
+        self._inverse, self._weights = (one[:, kept][:, :, kept] for one in (self._inverse, self._weights))
+        self._units = self._units[self._there]
+        self._there = self._there[self._there]
