@@ -11,7 +11,7 @@ from coppice.errors import CoppiceError
 from coppice.http.parameters import PARAMETERS
 from coppice.records.call import PARAMETERS as CLIENT_NAMES
 from coppice.records.inputs import Input
-from coppice.records.request import CRITERIA, MOST, SHOWN, Framework, Heads, Request, Spread, Target, Task
+from coppice.records.request import CRITERIA, MOST, SHOWN, Framework, Heads, Part, Request, Spread, Target, Task
 from coppice.records.texts import READERS, written
 from coppice.settings import Settings
 from tests.http.service import served
@@ -155,4 +155,4 @@ def test_a_call_carries_every_wish(settings: Settings) -> None:
     files = {**KERAS, "dataset": ("samples.npz", b"PK")}
     request = accepted(settings, served(settings).post("/api/tf_prune", params=query, files=files))
     assert {name: written(name, getattr(request, name)) for name in query} == {**query, "keep": "conv=0,1,2"}
-    assert (request.percent, request.files["dataset"]) == (MOST, "samples.npz")
+    assert (request.percent, request.files[Part.DATASET]) == (MOST, "samples.npz")

@@ -8,6 +8,7 @@ from coppice.records.report import (
     Check,
     Cost,
     Distance,
+    Failure,
     Fidelity,
     FrozenReport,
     GroupReport,
@@ -20,6 +21,7 @@ from coppice.records.report import (
     Verification,
 )
 from coppice.records.request import Framework, Part, Request, Spread, Task
+from coppice.records.sweep import Axis, Merit, Point, Sweep
 
 #: The name of a layer, as nobody well-meaning gives it.
 EVIL = "</title><script>alert(1)</script><img src=x onerror=alert(2)>\"'&"
@@ -101,4 +103,41 @@ def inspection(name: str = "conv1") -> Inspection:
         summary="A table",
         parameters=1234,
         macs=56789,
+    )
+
+
+def sweep(name: str = "conv1") -> Sweep:
+    def point(percent: float, share: float, accuracy: float, cut: float | None, *front: Axis) -> Point:
+        return Point(
+            percent=percent,
+            cost=_cost(share, share),
+            shares=dict.fromkeys(Axis, share),
+            fidelity=Fidelity(accuracy=accuracy, agreement=accuracy, distance=0.0),
+            cut=None if cut is None else Fidelity(accuracy=cut, agreement=cut, distance=0.0),
+            front=front,
+            optimal=bool(front),
+            artifacts=(f"model_{100 * percent:g}",) if percent else (),
+        )
+
+    return Sweep(
+        coppice="0.1.0",
+        request=Request(
+            framework=Framework.KERAS,
+            task=Task.SWEEP,
+            percent=0.75,
+            percents=(0.25, 0.5, 0.75),
+            files={Part.MODEL: "model.h5"},
+        ),
+        frozen=(FrozenReport(layers=(name,), channels=10, reason="output of the model"),),
+        summary="A table",
+        points=(
+            point(0.0, 1.0, 0.9, None, *Axis),
+            point(0.25, 0.75, 0.6, 0.5),
+            point(0.5, 0.5, 0.8, 0.4, *Axis),
+            Point(percent=0.75, error=Failure(code="nothing_to_prune", message=f"{name}: rounds to none")),
+        ),
+        merit=Merit.ACCURACY,
+        held_out=64,
+        criterion="obs",
+        machine=Machine(processor="A Processor", threads=1),
     )

@@ -14,7 +14,7 @@ from torch import nn
 import coppice
 from coppice.pages import render
 from coppice.records.report import Account
-from tests.pages.accounts import EVIL, inspection, report
+from tests.pages.accounts import EVIL, inspection, report, sweep
 
 #: Elements without an end.
 VOID = {"meta", "link", "img", "br", "input", "hr", "rect"}
@@ -62,7 +62,7 @@ def read(page: str) -> Element:
     return reader.root
 
 
-ACCOUNTS: dict[str, Callable[[str], Account]] = {"report": report, "inspection": inspection}
+ACCOUNTS: dict[str, Callable[[str], Account]] = {"report": report, "inspection": inspection, "sweep": sweep}
 every = pytest.mark.parametrize("account", ACCOUNTS.values(), ids=ACCOUNTS.keys())
 
 
@@ -136,6 +136,23 @@ def test_everything_that_a_report_tells_is_on_its_page() -> None:
         *("3.1e-15", "A Processor", "ab" * 32, "torch 2.13.0", "seed 7", "nothing that it reads went", "Layer table"),
     )
     assert [text for text in told if text not in words] == []
+
+
+def test_dots_of_a_curve_lie_in_proportion_and_those_on_the_front_are_full() -> None:
+    pictures = read(render(sweep())).all("svg")
+    assert len(pictures) == 4
+    for picture in pictures:
+        dots = [(float(dot.attributes["cx"]), float(dot.attributes["cy"])) for dot in picture.all("circle")]
+        (whole, best), (middle, worst), (small, good) = dots
+        assert (middle - small) / (whole - small) == pytest.approx((0.75 - 0.5) / (1 - 0.5), abs=0.01)
+        assert (good - best) / (worst - best) == pytest.approx((0.9 - 0.8) / (0.9 - 0.6), abs=0.01)
+        assert [dot.attributes["class"] for dot in picture.all("circle")] == ["dot on", "dot", "dot on"]
+
+
+def test_a_ratio_without_a_model_says_why() -> None:
+    page = read(render(sweep("conv1")))
+    assert row(page, "0.75 removed")[-1] == "conv1: rounds to none"
+    assert row(page, "0.5 removed")[1:] == ["50.0%"] * 4 + ["40.0%", "80.0%", "yes", "model_50"]
 
 
 def test_a_live_model_has_a_page_too() -> None:

@@ -8,6 +8,9 @@ import pytest
 
 from coppice.errors import DiskLimit, JobCrashed
 from coppice.records.report import Artifact, Report
+from coppice.records.request import Framework, Request, Task
+from coppice.records.sweep import Sweep
+from coppice.sandbox.results import InvalidResult, collect
 
 from .conftest import MIB, Lab, report
 
@@ -120,3 +123,20 @@ def _json(text: str) -> str:
     import json
 
     return json.dumps(text)
+
+
+@pytest.mark.parametrize(("more", "taken"), [(0, True), (1, False)])
+def test_a_sweep_may_leave_so_many_files_as_its_ratios_make(tmp_path: Path, more: int, taken: bool) -> None:
+    request = Request(framework=Framework.KERAS, task=Task.SWEEP, percents=(0.25, 0.5), percent=0.5)
+    files = [Artifact(name=f"a{number}", file=f"a{number}") for number in range(3 + 2 * 2 + more)]
+    swept = Sweep(coppice="0", request=request, summary="", points=(), artifacts=tuple(files))
+    (out := tmp_path / "out").mkdir()
+    (out / "report.json").write_text(swept.model_dump_json())
+    for artifact in files:
+        (out / artifact.file).write_bytes(b"x")
+
+    if taken:
+        assert collect(out, tmp_path / "result", request=request, limit=MIB).artifacts == tuple(files)
+    else:
+        with pytest.raises(InvalidResult, match="lists 8 artifacts"):
+            collect(out, tmp_path / "result", request=request, limit=MIB)
