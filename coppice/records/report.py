@@ -119,6 +119,11 @@ class Quality(Record):
 
     samples: int = Field(description="that were used")
     held_out: int = Field(description="of these, the ones that nothing was fitted to; all figures are of them")
+    rows: tuple[int, ...] = Field(
+        default=(),
+        description="the numbers of those in what was sent, from 0; where a loader's own sampler decides "
+        "what comes, in its order",
+    )
     distance: Distance = Field(
         description="js (mean Jensen-Shannon divergence of probabilities, nats: 0 to ln 2) or mse (mean squared "
         "difference over the variance of the original's outputs)"

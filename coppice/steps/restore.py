@@ -108,6 +108,7 @@ def restore(network: Network, shared: Basis | None, cut: nn.Module, plan: Plan, 
         quality=Quality(
             samples=len(shared.samples),
             held_out=len(shared.judge.samples),
+            rows=() if shared.judge.samples.rows is None else tuple(shared.judge.samples.rows.tolist()),
             distance=shared.judge.distance,
             before=shared.judge.original,
             cut=judged[AS_CUT],

@@ -30,6 +30,8 @@ class Samples:
     labels: torch.Tensor | None = None
     #: The one batch that the model takes, where it takes no other: graphs are exported for one.
     only: int | None = None
+    #: The number of each in what was sent, from 0, where that is known: so that anybody can find them again.
+    rows: torch.Tensor | None = None
 
     def __len__(self) -> int:
         return next((entry.shape[0] for entry in self.inputs if entry.dim()), 0)
@@ -40,9 +42,11 @@ class Samples:
         return self.labels is not None and not self.labels.is_floating_point()
 
     def __getitem__(self, rows: slice | torch.Tensor) -> Samples:
-        labels = None if self.labels is None else self.labels[rows]
         return replace(
-            self, inputs=tuple(entry[rows] if entry.dim() else entry for entry in self.inputs), labels=labels
+            self,
+            inputs=tuple(entry[rows] if entry.dim() else entry for entry in self.inputs),
+            labels=None if self.labels is None else self.labels[rows],
+            rows=None if self.rows is None else self.rows[rows],
         )
 
     def split(self) -> tuple[Samples, Samples]:
