@@ -34,7 +34,8 @@ def test_every_address_and_flag_that_is_shown_exists() -> None:
     from coppice.http.routes import ADDRESSES
 
     shown = set(re.findall(r"8443(/api/\w+/?)", README))
-    assert shown == {address for name, (_, address) in ADDRESSES.items() if name != "cancel"}
+    named = {ADDRESSES[name][1] for name in re.findall(r"`(\w+)`", README) if name in ADDRESSES}
+    assert shown | named == {address for name, (_, address) in ADDRESSES.items() if name != "cancel"}
 
 
 @pytest.mark.slow
