@@ -16,6 +16,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from enum import StrEnum
 from functools import partial
+from itertools import chain
 from typing import Any, TypeVar
 
 from coppice.errors import ParameterInvalid, ParameterMissing, PercentOutOfRange, UnknownCriterion
@@ -35,8 +36,8 @@ Value = TypeVar("Value")
 
 #: Larger seeds mean nothing more, and torch takes no more than 64 bits.
 MAX_SEED = 2**63 - 1
-#: More channels than any layer has; a range must not become a list that fills the memory.
-MAX_CHANNELS = 1_000_000
+#: More channels than the layers of a model have; a short text must not become a list that fills the memory.
+MAX_KEPT = 100_000
 #: A name of a point's files is made of its ratio: hundredths of a per cent are what it can tell apart.
 DIGITS = 4
 
@@ -115,24 +116,26 @@ def parse_keep(given: str | Mapping[str, Iterable[int]]) -> dict[str, tuple[int,
     how = "Write layer=numbers, layers separated by semicolons, e.g. conv1=0,3,5;fc1=0-15."
     if not isinstance(given, str):
         return _once("keep", ((name, _channels(name, numbers)) for name, numbers in given.items()))
-    pairs = _pairs("keep", given.split(";"), how)
-    return _once("keep", ((name, _channels(name, _listed(name, numbers, how))) for name, numbers in pairs))
+    ranges = [(name, _ranges(name, numbers, how)) for name, numbers in _pairs("keep", given.split(";"), how)]
+    if sum(len(entry) for _, entries in ranges for entry in entries) > MAX_KEPT:
+        raise ParameterInvalid(f"keep lists more than {MAX_KEPT:,} channels. To keep a layer, omit it.", field="keep")
+    return _once("keep", ((name, _channels(name, chain.from_iterable(entries))) for name, entries in ranges))
 
 
-def _listed(name: str, text: str, how: str) -> list[int]:
-    found: list[int] = []
+def _ranges(name: str, text: str, how: str) -> list[range]:
+    found = []
     for entry in text.split(","):
         match = _RANGE.fullmatch(entry)
         if match is None:
             raise ParameterInvalid(f"keep: {name}={text!r}: {entry!r} is no number or range. {how}", field="keep")
         first = int(match["first"])
-        found += range(first, min(int(match["last"] or first), MAX_CHANNELS) + 1)
+        found.append(range(first, int(match["last"] or first) + 1))
     return found
 
 
 def _channels(name: str, numbers: Iterable[int]) -> tuple[int, ...]:
     found = sorted(set(numbers))
-    if not found or not all(isinstance(number, int) and 0 <= number < MAX_CHANNELS for number in found):
+    if not found or not all(isinstance(number, int) and number >= 0 for number in found):
         raise ParameterInvalid(
             f"keep: {name}: give numbers of channels, whole and from 0 on, not {found[:3]}.", field="keep"
         )
