@@ -4,9 +4,9 @@ A way is a line of steps from nothing removed to all that may be; each step is a
 raises all alike. `global` takes a unit at a time where the model misses it least: by score, or by score for what it
 costs in the terms of the target (parameters, multiply-accumulates), whose prices fall as the widths shrink.
 
-Scores that are shares of a group's mean say nothing of what the loss of a whole group does: with prices alone the
-dearest groups would go down to their floors, one after the other. There a unit counts as the share that it has in what
-is left of its group.
+Scores that are shares of a group's mean say nothing of what the loss of a whole group does: with prices, the dearest
+groups would go down to their floors, one after the other. There a unit counts for how much its going raises the
+inverse of the share of the group's scores that is left.
 """
 
 from __future__ import annotations
@@ -164,12 +164,13 @@ def _ladder(
     for number, gone in lost.items():
         most = min(int(limits.most.get(bundle, 1.0) * channels.groups[number].size), channels.groups[number].size - 1)
         steps = min(steps, int(np.searchsorted(gone, most, side="right")) - 1)
-    left = np.maximum(sum(scores[number].sum() for number in members) - harm[:-1], np.finfo(float).tiny)
+    whole = sum(scores[number].sum() for number in members)
+    left = np.maximum(whole - harm[:-1], np.finfo(float).eps * whole)
     return _Ladder(
         bundle=bundle,
         rungs=rungs,
         units=sum(group.size for group in groups) / rungs,
-        harm=(np.diff(harm) / left if remaining else np.diff(harm))[:steps],
+        harm=(np.diff(harm) * whole / np.square(left) if remaining and whole else np.diff(harm))[:steps],
         takes=_takes(groups, rungs),
     )
 
