@@ -28,8 +28,16 @@ def least_error(covariance: Floats, weights: Floats, kept: list[int]) -> float:
 
 
 def reading(covariance: Floats, weights: Floats, units: int, own: list[int]) -> Reading:
-    inverse = np.linalg.inv(covariance)[np.ix_(own, own)]
-    return Reading(units=np.arange(units), inverse=inverse[None], weights=(weights.T @ weights)[np.ix_(own, own)][None])
+    return Reading(
+        units=np.arange(units),
+        inverse=inverted(covariance)[np.ix_(own, own)][None],
+        weights=(weights.T @ weights)[np.ix_(own, own)][None],
+    )
+
+
+def inverted(covariance: Floats) -> Floats:
+    inverse: Floats = np.asarray(np.linalg.inv(covariance), dtype=np.float64)
+    return inverse
 
 
 @pytest.mark.parametrize("each", [1, 3])
@@ -74,9 +82,7 @@ def test_of_two_units_that_say_the_same_one_is_free_and_the_other_then_is_not() 
 
 def test_a_unit_that_nothing_reads_goes_first_and_costs_nothing() -> None:
     covariance, weights = problem(4, 3, 2)
-    one = Reading(
-        units=np.array([0, 2, 3]), inverse=np.linalg.inv(covariance)[None], weights=(weights.T @ weights)[None]
-    )
+    one = Reading(units=np.array([0, 2, 3]), inverse=inverted(covariance)[None], weights=(weights.T @ weights)[None])
     order, growth = eliminate(4, [one])
     assert order[0] == 1
     assert growth[0] == 0
