@@ -148,15 +148,16 @@ def not_scaled(found: torch.dtype, taken: torch.dtype) -> str:
     )
 
 
-def refuse_other_size(inputs: Sequence[Tensor], asked: Sequence[Input] | None, file: str) -> None:
-    """Refuse samples of another shape than `input_size`, where that is given, too."""
+def other_size(inputs: Sequence[Tensor], asked: Sequence[Input] | None, file: str) -> DatasetInvalid | None:
+    """What is wrong where `input_size` is given, too, and says another shape than the samples have."""
     found = tuple(tuple(entry.shape[1:]) for entry in inputs)
-    if asked is not None and found != tuple(entry.shape for entry in asked):
-        raise DatasetInvalid(
-            f"{file}: one sample has the shape {';'.join(map(sizes, found))}, and input_size says"
-            f" {';'.join(sizes(entry.shape) for entry in asked)}. Make them agree.",
-            field="input_size",
-        )
+    if asked is None or found == tuple(entry.shape for entry in asked):
+        return None
+    return DatasetInvalid(
+        f"{file}: one sample has the shape {';'.join(map(sizes, found))}, and input_size says"
+        f" {';'.join(sizes(entry.shape) for entry in asked)}. Make them agree.",
+        field="input_size",
+    )
 
 
 def _plain(dtype: torch.dtype) -> str:

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from coppice.errors import BadUpload, ReloadFailed
-from coppice.formats.dataset import Sent, refuse_other_size, sent_arrays
+from coppice.formats.dataset import Sent, other_size, sent_arrays
 from coppice.formats.first_run import UNREADABLE, DoesNotRun, first_run
 from coppice.formats.onnx.file import MAX_BYTES, read
 from coppice.formats.onnx.inputs import FREE_SIZES, example_inputs, taken_inputs
@@ -78,7 +78,9 @@ class OnnxSource:
 
     def write(self, pruned: nn.Module, plan: Plan, report: Report, out: Path) -> tuple[Artifact, ...]:
         """Edit a copy of the user's model."""
-        self._plan, self._exact = plan, report.verification.check is not Check.STATISTICS
+        self._plan = plan
+        # What was repaired is no longer the masked original; then the file is held to the module alone.
+        self._exact = report.verification.check is not Check.STATISTICS and not report.repaired
         artifact = Artifact(name="model", file=self._file_name(), media_type="application/octet-stream")
         _save(edited(self._model, _network(pruned), self.network.inputs), out / artifact.file)
         self._notes = ("The weights, which were in files of their own, are in the .onnx now.",) if self._was_zip else ()
@@ -123,7 +125,8 @@ def _run_on_samples(module: OnnxNetwork, sent: Sent, request: Request) -> Read:
         return inputs
 
     def first(inputs: Inputs) -> None:
-        refuse_other_size(inputs, request.input_size, found.source)
+        if (other := other_size(inputs, request.input_size, found.source)) is not None:
+            raise other
         _first_run(module, [partial(attempt, inputs)], f" The samples come from {found.source}.")
 
     return usable(found, module, seed=request.seed, small=small, first_run=first)

@@ -122,6 +122,8 @@ def _rebuilt(loader: DataLoader[Any], seed: int) -> DataLoader[Any]:
 
 
 def _not_a_loader(kind: Kind, file: str) -> str:
+    if file.lower().endswith((".npz", ".npy", ".safetensors")):
+        return f"{file} is {kind}. Save it again, such as by numpy.savez(FILE, x=x, y=y)."
     if kind in (Kind.DAMAGED_ZIP, Kind.ZIP):
         return (
             f"{file} was not finished by torch.save: it holds no data.pkl. A lambda in a transform, or a loader whose"

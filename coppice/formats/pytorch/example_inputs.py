@@ -15,7 +15,7 @@ from torch import nn
 
 from coppice.errors import CoppiceError, DatasetInvalid, ForwardFailed, InputSizeInvalid
 from coppice.formats.arrays import KINDS
-from coppice.formats.dataset import names_in, read_arrays, refuse_other_size
+from coppice.formats.dataset import names_in, other_size, read_arrays
 from coppice.formats.pytorch.batches import float_dtype, read_batches, read_tensors, required_inputs, takes_of
 from coppice.formats.pytorch.dataset import open_batches
 from coppice.formats.pytorch.named_inputs import give_by_name
@@ -75,8 +75,8 @@ def read_sample(module: nn.Module, request: Request, user: UserClass, path: Path
     file = request.files.get(Part.DATASET, path.name)
 
     def told(why: BaseException, inputs: Inputs) -> CoppiceError:
-        refuse_other_size(inputs, request.input_size, file)
-        return _told(why, user, inputs, DatasetInvalid, Part.DATASET, f"The samples come from {file}.")
+        other = other_size(inputs, request.input_size, file)
+        return other or _told(why, user, inputs, DatasetInvalid, Part.DATASET, f"The samples come from {file}.")
 
     if sniff(path) in KINDS:
         takes, names = takes_of(names_in(path, file=file), module)
@@ -86,7 +86,8 @@ def read_sample(module: nn.Module, request: Request, user: UserClass, path: Path
     else:
         batches = open_batches(path, user.module, file=file, seed=request.seed)
         read = read_batches(batches, module, source=file, seed=request.seed, told=told)
-    refuse_other_size(read.inputs, request.input_size, file)
+    if (other := other_size(read.inputs, request.input_size, file)) is not None:
+        raise other
     return read
 
 
