@@ -106,6 +106,10 @@ class Fidelity(Record):
     )
 
 
+#: The way of a cut that is given back as it is.
+AS_CUT = "cut"
+
+
 class Candidate(Record):
     """One way to give the cut model back that was tried."""
 
@@ -198,6 +202,12 @@ class Report(Account):
     trials: tuple[Trial, ...] = Field(default=(), description="of the search that `max_drop` means, in their order")
     warnings: tuple[str, ...] = Field(default=(), description="what was not won though channels went")
     machine: Machine | None = Field(default=None, description="that latency was measured on")
+
+    @property
+    def repaired(self) -> bool:
+        """Whether weights that stayed have other values than in the original."""
+        candidates = self.quality.candidates if self.quality else ()
+        return any(candidate.chosen and candidate.method != AS_CUT for candidate in candidates)
 
 
 class Inspection(Account):

@@ -18,7 +18,7 @@ from coppice.calibration.survey import Survey, survey
 from coppice.calibration.targets import note
 from coppice.errors import ForwardFailed
 from coppice.records.plan import Plan
-from coppice.records.report import Candidate, Fidelity, Quality
+from coppice.records.report import AS_CUT, Candidate, Fidelity, Quality
 from coppice.steps.activations import peak
 from coppice.steps.apply import copied
 from coppice.steps.measure import count_macs
@@ -31,9 +31,6 @@ from coppice.tracing.samples import FEWEST, Samples
 ACTIVATION_BYTES = 768 * 1024 * 1024
 #: And as many as keep one pass below so many multiply-accumulates: some ten seconds of one core.
 PASS_MACS = 500 * 10**9
-
-#: The method's name of a cut that is given back as it is.
-AS_CUT = "cut"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
