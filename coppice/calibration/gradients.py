@@ -94,12 +94,15 @@ def _loss(leaves: Sequence[Tensor], batch: Samples) -> Tensor:
     if labels is None:
         raise NoGradient("there are no labels")
     for leaf in leaves:
-        if batch.classified and leaf.dim() == 2 and leaf.shape == (len(labels), max(2, leaf.shape[1])):
+        if batch.classified and leaf.dim() == 2 and len(leaf) == len(labels) and int(labels.max()) < leaf.shape[1] > 1:
             told = probabilities(leaf.detach()) or logits(leaf)
-            if int(labels.max()) < leaf.shape[1]:
-                return -told.of(leaf).gather(1, labels[:, None]).mean()
-        if not batch.classified and leaf.numel() == labels.numel():
-            return (leaf.double().flatten() - labels.double().flatten()).square().mean()
+            return -told.of(leaf).gather(1, labels[:, None]).mean()
+        if leaf.numel() == labels.numel():
+            given, wanted = leaf.double().flatten(), labels.double().flatten()
+            if not batch.classified:
+                return (given - wanted).square().mean()
+            probable = given if 0 <= given.min() <= given.max() <= 1 else given.sigmoid()
+            return torch.nn.functional.binary_cross_entropy(probable, wanted)
     shapes = ", ".join(str(tuple(leaf.shape)) for leaf in leaves)
     raise NoGradient(f"the labels fit none of the outputs, whose shapes are {shapes}")
 

@@ -18,9 +18,9 @@ from coppice.tracing import Network, forward
 from coppice.tracing.samples import Samples
 
 #: Statistics of channels hardly change beyond so many samples, and are too rough below so many.
-MOST, LEAST = 256, 32
+MOST, LEAST = 256, 16
 #: Between the two: as many as take so many multiply-accumulates in one forward pass, some seconds of a processor.
-MACS = 100 * 10**9
+MACS = 60 * 10**9
 #: What the results of all calls of a batch may take together, since a backward pass needs most of them.
 BYTES = 256 * 1024**2
 

@@ -85,6 +85,8 @@ def _problems(reading: Reading, part: Part, importance: Floats) -> Iterator[elim
     covariance = reading.covariance(None if reading.whole else part)
     if covariance is None:
         raise CannotJudge("are too many to be weighed against each other")
+    if not np.isfinite(covariance).all():
+        raise CannotJudge("take values that are no numbers")
     matrix = reading.product.matrix(reading.product.weight).detach().double().cpu().numpy()
     matrix = matrix * np.sqrt(importance)[:, None]
     matrix = matrix.reshape(*reading.mean.shape, -1)  # a channel's weights in all places and to all outputs

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from coppice.channels import Channels
+from coppice.channels import Channels, Group
 from coppice.criteria import INSTEAD, WITH_SAMPLES, WITHOUT_SAMPLES, CannotJudge, Criterion, Evidence, Needs, criterion
 from coppice.errors import CriterionUnsuitable, SamplesMissing
 from coppice.steps.account import Names
@@ -49,7 +49,7 @@ def score(network: Network, channels: Channels, name: str, seed: int = 0) -> Sco
     unjudged: dict[int, str] = {}
     for number, group in enumerate(channels.groups):
         try:
-            scores.append(entry.rate(group, evidence))
+            scores.append(_rated(entry, group, evidence))
         except CannotJudge as e:
             unjudged[number] = str(e)
             scores.append(criterion(INSTEAD).rate(group, evidence))
@@ -65,6 +65,13 @@ def score(network: Network, channels: Channels, name: str, seed: int = 0) -> Sco
         notes=(*entry.remarks(evidence), *_instead(chosen, unjudged, channels, Names(network))),
         alone=frozenset(unjudged if entry.losses else ()),
     )
+
+
+def _rated(entry: Criterion, group: Group, evidence: Evidence) -> NDArray[np.float64]:
+    scores = entry.rate(group, evidence)
+    if not np.isfinite(scores).all():
+        raise CannotJudge("get scores that are no numbers")
+    return scores
 
 
 def _check(network: Network, name: str, entry: Criterion) -> None:
