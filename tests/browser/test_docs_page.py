@@ -6,8 +6,6 @@ Screenshots of the way lie in the test's temporary folder.
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,25 +14,15 @@ from urllib.parse import urlsplit
 
 import h5py
 import pytest
-from playwright.sync_api import Locator, Page, sync_playwright
+from playwright.sync_api import Locator, Page
 
 from coppice.jobs.keys import Keys
 from coppice.settings import Settings
+from tests.browser.chromium import chromium
 from tests.keras_h5 import DOCUMENTS_INPUT, DOCUMENTS_MODEL, sequential
 from tests.serving import DEADLINE_SECONDS, DONE, Service, serving
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
-
-#: No sandbox of its own, since tests may run as root; nothing that talks to the browser's maker.
-FLAGS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-dev-shm-usage",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-)
 
 
 @pytest.fixture
@@ -45,17 +33,10 @@ def service(tmp_path: Path) -> Iterator[Service]:
 
 @pytest.fixture
 def page() -> Iterator[Page]:
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if chromium is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail("Chromium is not installed")
-        pytest.skip("Chromium is not installed")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+    with chromium() as browser:
         page = browser.new_page(ignore_https_errors=True, viewport={"width": 1280, "height": 1600})
         page.set_default_timeout(DEADLINE_SECONDS * 1000)
         yield page
-        browser.close()
 
 
 def opened(page: Page, call: str) -> Locator:

@@ -13,6 +13,7 @@ from torch import nn
 
 import coppice
 from coppice.pages import render
+from coppice.records.figures import significant
 from coppice.records.report import Account
 from tests.pages.accounts import EVIL, inspection, report, sweep
 
@@ -161,3 +162,11 @@ def test_a_live_model_has_a_page_too() -> None:
     page = read(render(found.report))
     assert row(page, "parameters")[1:3] == [str(6 * 8 + 8 + 8 * 4 + 4), str(6 * 4 + 4 + 4 * 4 + 4)]
     assert "live in a Python program" in page.words()
+
+
+@pytest.mark.parametrize(
+    ("number", "digits", "read"),
+    [(0.0000123, 3, "1.23e-05"), (0.7642, 3, "0.764"), (105.3, 2, "105"), (99.6, 2, "100"), (1234.5, 3, "1,234")],
+)
+def test_a_large_figure_is_written_out(number: float, digits: int, read: str) -> None:
+    assert significant(number, digits) == read
