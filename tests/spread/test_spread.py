@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
@@ -9,7 +12,11 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from coppice.errors import NothingToPrune, ParameterInvalid, TargetUnreachable, UnknownLayer
+from coppice.pipeline import prepare
 from coppice.records.report import Check
+from coppice.records.request import Framework, Request, Spread
+from coppice.steps.line import first, nearby
+from coppice.steps.target import find
 from tests.engine.models import Net, network
 from tests.engine.test_random_networks import BLOCKS, Random
 from tests.spread.asking import Chain, pruned
@@ -182,3 +189,25 @@ def test_a_channel_that_a_layer_does_not_have_is_refused() -> None:
         pruned(net, percent=0.5, keep={"conv9": [0]})
     with pytest.raises(ParameterInvalid, match="dropout1 has no output channels"):
         pruned(net, percent=0.5, keep={"dropout1": [0]})
+
+
+def test_a_group_whose_scores_compare_with_no_others_loses_the_average() -> None:
+    net = network(Chain(10, 20, 10), (3, 8, 8))
+    request = Request(framework=Framework.PYTORCH, percent=0.5, spread=Spread.GLOBAL)
+    prepared = prepare(net, request, lambda _: None)
+    scores = tuple(np.full(10, 1e9) if number == 0 else one for number, one in enumerate(prepared.scored.scores))
+    alone = replace(prepared.scored, scores=scores, alone=frozenset({0}))
+    found = find(replace(prepared, scored=alone), request)
+    assert found.allocation.total(prepared.groups[0]) == 5
+    assert sum(found.allocation.total(group) for group in prepared.groups) == 20
+    every = replace(prepared, scored=replace(prepared.scored, alone=frozenset({0, 1, 2})))
+    assert [find(every, request).allocation.total(group) for group in prepared.groups] == [5, 10, 5]
+
+
+@settings(deadline=None, derandomize=True, database=None)
+@given(at=st.integers(0, 500), guess=st.integers(0, 500))
+def test_the_first_step_that_reaches_a_goal_is_found_from_any_guess(at: int, guess: int) -> None:
+    assert first(500, lambda step: step >= at) == at
+    assert nearby(guess, 500, lambda step: step >= at, at_most=40) == at
+    assert first(500, lambda _: False) is None
+    assert nearby(guess, 500, lambda _: False, at_most=40) is None
