@@ -13,6 +13,8 @@ product at once; products of chunks of rows are summed, and the systems solved, 
 
 from __future__ import annotations
 
+import math
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -23,6 +25,11 @@ from torch import Tensor
 ALPHA = 0.02
 #: Below this many rows for each feature the ridge grows as they get fewer.
 ENOUGH_ROWS = 3
+#: What the systems of one product may take, bytes.
+SYSTEM_BYTES = 1024 * 1024 * 1024
+#: A system of equations stands there summed, as the last product of two chunks in either precision, and factored; rows
+#: that are fewer than features stand there as they came, joined, and in float64.
+PER_EQUATION, PER_ENTRY = 28, 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +53,16 @@ def fit(chunks: Iterable[tuple[Tensor, Tensor]], rows: int, *, centred: bool) ->
     change, around, missing = solve(_chained(first, chunks), pivot, rows, centred)
     shift = missing - around @ change if centred else torch.zeros_like(change[:, :1])
     return Change(matrix=change, shift=shift)
+
+
+def most_rows(groups: int, features: int) -> int:
+    """How many rows can be fitted to within SYSTEM_BYTES; any number where they are summed up and let go."""
+    bound = SYSTEM_BYTES / groups
+    if PER_EQUATION * features**2 <= bound:
+        return sys.maxsize
+    # The larger root of PER_EQUATION rows^2 + PER_ENTRY features rows = bound: the dual form.
+    half = PER_ENTRY * features / 2
+    return max(1, int((math.sqrt(half**2 + PER_EQUATION * bound) - half) / PER_EQUATION))
 
 
 def _chained(first: tuple[Tensor, Tensor], rest: Iterable[tuple[Tensor, Tensor]]) -> Iterable[tuple[Tensor, Tensor]]:

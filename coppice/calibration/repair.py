@@ -49,6 +49,9 @@ class Repaired(Holding):  # type: ignore[no-untyped-call]  # torch leaves its mo
         self._noted, self._seen, self._method = noted, seen, method
         self._stored = stored(module)
         self._settled: set[str] = set()  # batch norms whose mean took the shift of a product
+        #: Batch norms as the cut left them, and what arrived there: mean and variance, each time.
+        self._unmoved: dict[str, tuple[Tensor, Tensor]] = {}
+        self._arrived: dict[str, list[tuple[Tensor, Tensor]]] = {}
 
     def met(self, product: Product, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         """A product: its weights, and the bias that goes with them."""
@@ -77,18 +80,26 @@ class Repaired(Holding):  # type: ignore[no-untyped-call]  # torch leaves its mo
         """A batch norm: its statistics move as what arrives moved."""
         place = BATCH_NORMS.get(func._schema.name)
         name = "" if place is None else self.owners.of(args[place]) or ""
-        noted = self._noted.norms.get(name)
-        if place is not None and noted is not None and name not in self._settled:
-            mean, variance = moments(args[0])
-            stored_mean, stored_variance = args[place], args[place + 1]
-            # Not simply what the samples give: what training saw, moved by what the cut did to the samples. With few
-            # samples their own mean and variance would be further off than the stored ones.
-            stored_mean += (mean - noted.mean).to(stored_mean.dtype)
-            if self._method is Method.BATCH_NORM:
-                # Fitted outputs have the original's scale, less what could not be explained.
-                ratio = (variance / noted.variance).where(noted.variance > 0, torch.ones(())).nan_to_num(1.0, 1.0, 1.0)
-                stored_variance *= ratio.to(stored_variance.dtype)
+        if place is not None and name in self._noted.norms and name not in self._settled:
+            self._correct(name, args[0], args[place], args[place + 1])
         return super().passed(func, args, kwargs)
+
+    def _correct(self, name: str, arriving: Tensor, mean: Tensor, variance: Tensor) -> None:
+        """Move stored statistics as what arrived moved: on the mean of the meetings so far, where there are several."""
+        mean_then, variance_then = self._unmoved.setdefault(name, (mean.clone(), variance.clone()))
+        found = self._arrived.setdefault(name, [])
+        found.append(moments(arriving))
+        noted = self._noted.norms[name][: len(found)]
+        # Not simply what the samples give: what training saw, moved by what the cut did to the samples. With few
+        # samples their own mean and variance would be further off than the stored ones.
+        moved = [now - then.mean for (now, _), then in zip(found, noted, strict=True)]
+        mean.copy_(mean_then + torch.stack(moved).mean(0))
+        if self._method is Method.BATCH_NORM:
+            # Fitted outputs have the original's scale, less what could not be explained.
+            now = torch.stack([one for _, one in found]).mean(0)
+            then = torch.stack([one.variance for one in noted]).mean(0)
+            ratio = (now / then).where(then > 0, torch.ones(())).nan_to_num(1.0, 1.0, 1.0)
+            variance.copy_(variance_then * ratio)
 
     def _lost(self, product: Product, result: Tensor, target: Target, seen: Seen) -> Tensor | None:
         """What the other side of the sum has lost, in the measure of the product; None where there is none."""

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from coppice.calibration.least_squares import most_rows
 from coppice.calibration.products import Product
 from coppice.calibration.survey import BATCH_NORMS, Seen, Survey
 from coppice.calibration.watch import Watch, decomposed
@@ -44,10 +45,13 @@ class Statistics:
 
 @dataclass(slots=True, kw_only=True)
 class Noted:
-    """What the pass over the original left: by the tensor of a product, by the stored mean of a batch norm."""
+    """What the pass over the original left: by the tensor of a product, by the stored mean of a batch norm.
+
+    Of a batch norm what it meets each time: branches that share their weights come to it one after the other.
+    """
 
     products: dict[str, Target] = field(default_factory=dict)
-    norms: dict[str, Statistics] = field(default_factory=dict)
+    norms: dict[str, list[Statistics]] = field(default_factory=dict)
 
 
 class Holding(Watch):  # type: ignore[no-untyped-call]  # torch leaves its modes untyped
@@ -89,11 +93,14 @@ class Original(Holding):  # type: ignore[no-untyped-call]
         """A product: what it gives at some rows."""
         result, name = func(*args, **kwargs), product.tensor
         if name in self._rows and name not in self.noted.products:
-            picks = _picks(product.rows(result), self._rows[name])
+            kept = self._kept.get(name)
+            matrix = product.matrix(product.weight if kept is None else self.owners.seen_as(product.weight, kept))
+            groups, features = matrix.shape[:2] if kept is None else _left(matrix.any(2))
+            picks = _picks(product.rows(result), min(self._rows[name], most_rows(groups, features)))
             outputs = product.outputs(result, picks)
             other = beside(product, result, picks, self.held(self._seen[name]))
-            if name in self._kept:
-                stays = product.matrix(self.owners.seen_as(product.weight, self._kept[name])).any(1)
+            if kept is not None:
+                stays = matrix.any(1)
                 outputs, other = _where(outputs, stays), None if other is None else _where(other, stays)
             # Copies: what was picked may be a view of all there is.
             other = None if other is None else other.float().clone()
@@ -109,7 +116,7 @@ class Original(Holding):  # type: ignore[no-untyped-call]
             if name in self._kept:
                 stays = self._kept[name]
                 mean, variance = mean[stays], variance[stays]
-            self.noted.norms[name] = Statistics(mean=mean, variance=variance)
+            self.noted.norms.setdefault(name, []).append(Statistics(mean=mean, variance=variance))
         return super().passed(func, args, kwargs)
 
 
@@ -143,10 +150,16 @@ def _kept(tensor: Tensor, axes: Mapping[int, Sequence[int]]) -> Tensor:
     return kept.expand(tensor.shape).contiguous()
 
 
+def _left(stays: Tensor) -> tuple[int, int]:
+    """How many groups are left, and how many of each: as many in every one."""
+    each = stays.sum(1)
+    return int((each > 0).sum()), int(each.max())
+
+
 def _where(outputs: Tensor, stays: Tensor) -> Tensor:
     """The outputs that stay, shape (groups that are left, picks, outputs of each): as many in every group."""
-    left = int(stays.any(1).sum())
-    return outputs.movedim(1, 2)[stays].reshape(left, -1, outputs.shape[1]).movedim(2, 1)
+    left = _left(stays)
+    return outputs.movedim(1, 2)[stays].reshape(*left, outputs.shape[1]).movedim(2, 1)
 
 
 def beside(product: Product, result: Tensor, picks: Tensor, other: Tensor | None) -> Tensor | None:

@@ -140,6 +140,37 @@ def test_a_repair_that_fits_its_samples_and_nothing_else_is_not_given_back() -> 
     assert [one.method for one in quality.candidates if one.chosen] == ["cut"]
 
 
+class Twins(Wired):
+    def forward(self, a: Tensor, b: Tensor) -> Any:
+        return self.out(self.encoded(a) - self.encoded(b) / 2)
+
+    def encoded(self, x: Tensor) -> Any:
+        return F.relu(self.norm(self.second(F.relu(self.first(x))))).mean((2, 3))
+
+
+@pytest.mark.parametrize("other", [0.0, 2.0])
+def test_a_batch_norm_of_two_branches_moves_by_the_mean_of_what_the_cut_did_to_both(other: float) -> None:
+    layers = {"first": nn.Conv2d(3, 8, 3), "second": nn.Conv2d(8, 6, 3, bias=False), "norm": nn.BatchNorm2d(6)}
+    module = Twins(**layers, out=nn.Linear(6, 3)).eval()
+    inputs = (torch.randn(60, 3, 8, 8), torch.randn(60, 3, 8, 8) + other)
+    names = tuple(Layer(name=path, path=path, kind="") for path in (*layers, "out"))
+    network = Network(
+        module=module, inputs=(inputs[0][:2], inputs[1][:2]), layers=names, samples=Samples(inputs=inputs)
+    )
+    request = _request(omit=("second",))
+    pruned, plain = (pipeline.prune(network, one, _silent).module for one in (request, _plain(request)))
+    means = []
+    for one in (module, plain):
+        met: list[Tensor] = []
+        hook = one.get_submodule("norm").register_forward_pre_hook(lambda _, given, met=met: met.append(given[0]))
+        with torch.no_grad():
+            one(*(entry[:48] for entry in inputs))
+        hook.remove()
+        means.append(torch.cat(met).mean((0, 2, 3)))
+    moved = pruned.get_buffer("norm.running_mean") - module.get_buffer("norm.running_mean")
+    assert torch.allclose(moved, means[1] - means[0], atol=1e-5)
+
+
 class Tied(nn.Module):
     """Reads and writes words by one table."""
 
@@ -200,6 +231,10 @@ def _network(module: nn.Module, shape: tuple[int, ...], *, samples: int) -> Netw
 
 def _request(*, omit: tuple[str, ...] = ()) -> Request:
     return Request(framework=Framework.PYTORCH, percent=0.5, criterion="l1", omit=omit)
+
+
+def _plain(request: Request) -> Request:
+    return request.model_copy(update={"restore": False})
 
 
 def _silent(_: Progress) -> None:
