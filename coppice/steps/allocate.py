@@ -108,6 +108,8 @@ class Allocation:
         elif multiple > 1:
             stay = f"{group.size - removed} is the number nearest to the {group.size - asked} that were to stay"
             reasons.append(f"{stay} which leaves widths that are multiples of {multiple}")
+        if asked > self._most(group):
+            reasons.append(f"no more than {self._limits.most[group.bundle]:.0%} of a group goes by score")
         if held := sum(self._held[cell] for cell in np.unique(group.cell).tolist()):
             reasons.append(f"{held} of its channels are on the request's keep list")
         return "; ".join(reasons) or None

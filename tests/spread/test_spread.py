@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from coppice.errors import NothingToPrune, ParameterInvalid, TargetUnreachable, UnknownLayer
-from coppice.pipeline import prepare
+from coppice.pipeline import inspect_network, prepare
 from coppice.records.report import Check
-from coppice.records.request import Framework, Request, Spread
+from coppice.records.request import Framework, Request, Spread, Task
 from coppice.steps.line import first, nearby
 from coppice.steps.target import find
 from tests.engine.models import Net, network
@@ -82,6 +82,9 @@ def test_more_than_the_floors_leave_is_an_error_that_says_how_much_can_go() -> N
         pruned(network(Chain(10, 20), (3, 8, 8)), percent=0.9, spread="global")
     found = pruned(network(Chain(10, 20), (3, 8, 8)), percent=0.8, spread="global")
     assert [group.removed for group in found.groups] == [8, 16]
+    request = Request(framework=Framework.PYTORCH, task=Task.INSPECT, percent=0.9, spread=Spread.GLOBAL)
+    group, _ = inspect_network(network(Chain(10, 20), (3, 8, 8)), request).groups
+    assert (group.asked, group.removed, group.reason) == (9, 8, "no more than 80% of a group goes by score")
 
 
 def _width(layer: nn.Module) -> int:
