@@ -19,6 +19,7 @@ from rich.progress import Progress as ProgressBar
 from rich.table import Table
 
 from coppice.errors import CoppiceError
+from coppice.records.figures import significant
 from coppice.records.report import Cost, FrozenReport, GroupReport, Inspection, Progress, Quality, Report
 from coppice.records.sweep import Sweep
 
@@ -29,8 +30,8 @@ _SHARES = ("of parameters", "of MACs")
 _FIGURES: Mapping[str, Callable[[float], str]] = {
     "accuracy": "{:.1%}".format,
     "agreement": "{:.1%}".format,
-    "error": "{:.3g}".format,
-    "distance": "{:.3g}".format,
+    "error": significant,
+    "distance": significant,
 }
 
 

@@ -14,6 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from coppice.pages.repeat import command_line, curl
 from coppice.pages.sweep import of_sweep
 from coppice.pages.view import of_report
+from coppice.records.figures import significant
 from coppice.records.report import Account, Inspection, Report
 from coppice.records.sweep import Sweep
 
@@ -53,7 +54,7 @@ def _share(part: float | None) -> str:
 
 def _figure(number: float | None) -> str:
     """Three digits that count."""
-    return "" if number is None else f"{number:.3g}"
+    return "" if number is None else significant(number)
 
 
 def _environment() -> Environment:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from coppice.pages.view import DISTANCES
+from coppice.records.figures import significant
 from coppice.records.report import Fidelity
 from coppice.records.sweep import Axis, Merit, Point, Sweep
 
@@ -101,7 +102,7 @@ def _told(fidelity: Fidelity | None, merit: Merit | None) -> str:
 
 
 def _written(value: float, merit: Merit) -> str:
-    return f"{value:.1%}" if merit in _SHARES else f"{value:.3g}"
+    return f"{value:.1%}" if merit in _SHARES else significant(value)
 
 
 def _value(fidelity: Fidelity, merit: Merit) -> float | None:

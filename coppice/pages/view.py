@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
+from coppice.records.figures import significant
 from coppice.records.report import Check, Cost, Distance, Fidelity, Quality, Report, Verification
 
 #: (what it is called, where it is).
@@ -52,7 +53,7 @@ class Column:
         value = self.value(fidelity)
         if value is None:
             return "not numbers"
-        return f"{value:.1%}" if self.bar else f"{value:.3g}"
+        return f"{value:.1%}" if self.bar else significant(value)
 
 
 _COLUMNS = (
@@ -112,15 +113,14 @@ def _costs(before: Cost, after: Cost) -> Iterator[CostLine]:
     if before.latency_ms and after.latency_ms is not None:
         yield CostLine(
             label="latency of one sample, ms",
-            before=_time(before),
-            after=_time(after),
+            before=_time(before.latency_ms, before.latency_spread_ms),
+            after=_time(after.latency_ms, after.latency_spread_ms),
             left=after.latency_ms / before.latency_ms,
         )
 
 
-def _time(cost: Cost) -> str:
-    spread = "" if cost.latency_spread_ms is None else f" (range {cost.latency_spread_ms:.2g})"
-    return f"{cost.latency_ms:.3g}{spread}"
+def _time(median: float, spread: float | None) -> str:
+    return significant(median) + ("" if spread is None else f" (range {significant(spread, 2)})")
 
 
 def _columns(quality: Quality) -> list[Column]:

@@ -51,13 +51,13 @@ def parse_percent(given: str | float | None) -> float:
         raise ParameterMissing(
             "percent is missing. Give the fraction of channels to remove, e.g. percent=0.4.", field="percent"
         )
-    return _fraction("percent", given, "the fraction to remove")
+    return _fraction("percent", given)
 
 
 def parse_percents(given: str | Iterable[float]) -> tuple[float, ...]:
     """Read the ratios of a sweep; they come back ascending, and one that is there twice is refused."""
     entries = [entry for entry in given.split(",") if entry.strip()] if isinstance(given, str) else list(given)
-    found = sorted(_fraction("percents", entry, "each ratio the fraction to remove") for entry in entries)
+    found = sorted(_fraction("percents", entry, "each is a fraction to remove") for entry in entries)
     if not 1 <= len(found) <= MAX_POINTS:
         raise ParameterInvalid(
             f"percents lists {len(found)} ratios; give 1 to {MAX_POINTS}, e.g. 0.2,0.4,0.6,0.8.", field="percents"
@@ -106,9 +106,7 @@ def parse_ratios(given: str | Mapping[str, float]) -> dict[str, float]:
     """Read `layer1=0.3,fc*=0.7`: what is removed of each layer that the name, prefix or pattern means."""
     how = "Write layer=fraction, separated by commas, e.g. layer1=0.3,fc*=0.7."
     pairs = _pairs("ratios", given.split(","), how) if isinstance(given, str) else given.items()
-    return _once(
-        "ratios", ((name, _fraction(f"ratios: {name}", ratio, "the fraction to remove")) for name, ratio in pairs)
-    )
+    return _once("ratios", ((name, _fraction(f"ratios: {name}", ratio)) for name, ratio in pairs))
 
 
 def parse_keep(given: str | Mapping[str, Iterable[int]]) -> dict[str, tuple[int, ...]]:
@@ -216,12 +214,12 @@ def written(attribute: str, value: object) -> str:
     return _WRITERS.get(attribute, str)(value)
 
 
-def _fraction(name: str, given: str | float, meaning: str) -> float:
+def _fraction(name: str, given: str | float, meaning: str = "it is the fraction to remove") -> float:
     fraction = _number(name, given)
     if not 0 <= fraction < 1:
         short = name.partition(":")[0]
         hint = f" For {fraction:g} % write {fraction / 100:g}." if 1 < fraction < 100 else ""
-        raise PercentOutOfRange(f"{name}={given} is outside 0 <= {short} < 1: it is {meaning}.{hint}", field=short)
+        raise PercentOutOfRange(f"{name}={given} is outside 0 <= {short} < 1: {meaning}.{hint}", field=short)
     return fraction
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from coppice.records.figures import significant
 from coppice.records.sweep import Axis, Merit, Point
 from coppice.steps.pareto import Marked
 
@@ -31,4 +32,4 @@ def figure(point: Point, merit: Merit) -> str:
     value = getattr(point.fidelity, merit.value) if point.fidelity else None
     if value is None:
         return "none"
-    return f"{value:.1%}" if merit in (Merit.ACCURACY, Merit.AGREEMENT) else f"{value:.3g}"
+    return f"{value:.1%}" if merit in (Merit.ACCURACY, Merit.AGREEMENT) else significant(value)

@@ -24,6 +24,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 from torch.utils.module_tracker import ModuleTracker
 
+from coppice.records.figures import significant
 from coppice.records.report import Cost, Machine
 from coppice.steps.activations import peak
 from coppice.tracing.leftovers import no_leftovers
@@ -157,13 +158,13 @@ def _sentences(before: Cost, after: Cost) -> Iterator[str]:
     if before.latency_ms is not None and after.latency_ms is not None:
         gain = before.latency_ms - after.latency_ms
         spread = max(before.latency_spread_ms or 0.0, after.latency_spread_ms or 0.0)
-        times = f"{after.latency_ms:.3g} ms, the original {before.latency_ms:.3g} ms"
+        times = f"{significant(after.latency_ms)} ms, the original {significant(before.latency_ms)} ms"
         if after.latency_ms >= FASTER * before.latency_ms:
             yield f"The pruned model is not faster here: one sample takes {times} (median, {THREADS} thread)."
         elif gain <= spread:
             yield (
                 f"Whether the pruned model is faster can't be told here: one sample takes {times} (median, {THREADS} "
-                f"thread), and the runs are spread over {spread:.2g} ms."
+                f"thread), and the runs are spread over {significant(spread, 2)} ms."
             )
     for what, was, is_now in (
         ("The peak of activation memory", before.activation_bytes, after.activation_bytes),
