@@ -41,7 +41,7 @@ def test_a_pytorch_model_is_told_of_and_not_pruned(service: Service) -> None:
     assert (group.name, group.channels) == ("conv", 6)
     assert group.parameters == pytest.approx(78 / 81)
     assert found.request.task is Task.INSPECT
-    assert [artifact.name for artifact in found.artifacts] == ["inspection"]
+    assert [artifact.name for artifact in found.artifacts] == ["inspection", "report_html"]
     assert message == found.summary
     assert "conv" in message
 
