@@ -80,8 +80,10 @@ class Owners:
         """Name and tensor; several tensors may share a storage, as those of a recurrent layer do."""
         if not isinstance(view, Tensor):
             return None
+        # An axis without a step shows the same elements again: one weight for every matrix of a batch.
+        shown = prod(size for size, step in zip(view.shape, view.stride(), strict=True) if step)
         for start, end, name, tensor in self._by_storage.get(view.untyped_storage()._cdata, ()):
-            if start <= view.storage_offset() < end and view.numel() <= tensor.numel() and view.dtype is tensor.dtype:
+            if start <= view.storage_offset() < end and shown <= tensor.numel() and view.dtype is tensor.dtype:
                 return name, tensor
         return None
 

@@ -28,6 +28,10 @@ from coppice.errors import UnknownCriterion
 Rate = Callable[[Group, Evidence], NDArray[np.float64]]
 
 
+#: What is meant by `auto`, with samples and without; and what rates the groups that nothing else can judge.
+WITH_SAMPLES, WITHOUT_SAMPLES, INSTEAD = "obs", "l1", "l2"
+
+
 class Needs(Enum):
     """What the user has to send for a criterion."""
 
@@ -44,6 +48,8 @@ class Criterion:
     needs: Needs = Needs.NOTHING
     #: Whether scores of different groups are in one unit, the loss; else they are compared as shares of a group's mean.
     losses: bool = False
+    #: Who rates the groups that it can't judge: the first that can.
+    instead: tuple[str, ...] = (INSTEAD,)
     #: What the report has to say of how it went.
     remarks: Callable[[Evidence], tuple[str, ...]] = lambda _: ()
 
@@ -55,12 +61,9 @@ CRITERIA: dict[str, Criterion] = {
     "batch_norm": Criterion(rate=batch_norm),
     "taylor": Criterion(rate=taylor, needs=Needs.LABELS, losses=True),
     "wanda": Criterion(rate=wanda, needs=Needs.SAMPLES),
-    "obs": Criterion(rate=obs, needs=Needs.SAMPLES, losses=True, remarks=remarks),
+    "obs": Criterion(rate=obs, needs=Needs.SAMPLES, losses=True, instead=("wanda", INSTEAD), remarks=remarks),
     "random": Criterion(rate=random),
 }
-
-#: What is meant by `auto`, with samples and without; and what rates the groups that a criterion can't judge.
-WITH_SAMPLES, WITHOUT_SAMPLES, INSTEAD = "obs", "l1", "l2"
 
 
 def criterion(name: str) -> Criterion:

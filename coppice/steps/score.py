@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,26 +45,36 @@ def score(network: Network, channels: Channels, name: str, seed: int = 0) -> Sco
     entry = criterion(chosen)
     _check(network, chosen, entry)
     evidence = Evidence(network=network, groups=channels.groups, seed=seed)
-    scores: list[NDArray[np.float64]] = []
-    unjudged: dict[int, str] = {}
-    for number, group in enumerate(channels.groups):
-        try:
-            scores.append(_rated(entry, group, evidence))
-        except CannotJudge as e:
-            unjudged[number] = str(e)
-            scores.append(criterion(INSTEAD).rate(group, evidence))
-    if unjudged and len(unjudged) == len(scores):
+    judged = [_judged(chosen, group, evidence) for group in channels.groups]
+    if judged and all(one.by == INSTEAD != chosen for one in judged):
         if name == "auto":
             return score(network, channels, WITHOUT_SAMPLES, seed)
-        raise CriterionUnsuitable(_unsuitable(chosen, unjudged), field="criterion")
+        raise CriterionUnsuitable(_unsuitable(chosen, judged), field="criterion")
     return Scored(
-        scores=tuple(
-            each if entry.losses and number not in unjudged else _relative(each) for number, each in enumerate(scores)
-        ),
+        scores=tuple(one.scores if criterion(one.by).losses else _relative(one.scores) for one in judged),
         criterion=chosen,
-        notes=(*entry.remarks(evidence), *_instead(chosen, unjudged, channels, Names(network))),
-        alone=frozenset(unjudged if entry.losses else ()),
+        notes=(*entry.remarks(evidence), *_instead(chosen, judged, channels, Names(network))),
+        alone=frozenset(number for number, one in enumerate(judged) if entry.losses and one.by != chosen),
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Judged:
+    """The scores of a group, by the first criterion that could judge it, and why those before could not."""
+
+    scores: NDArray[np.float64]
+    by: str
+    reason: str = ""
+
+
+def _judged(name: str, group: Group, evidence: Evidence) -> _Judged:
+    reason = ""
+    for one in (name, *criterion(name).instead):
+        try:
+            return _Judged(scores=_rated(criterion(one), group, evidence), by=one, reason=reason)
+        except CannotJudge as e:
+            reason = reason or str(e)
+    return _Judged(scores=np.zeros(group.size), by=INSTEAD, reason=reason)  # its weights are no numbers
 
 
 def _rated(entry: Criterion, group: Group, evidence: Evidence) -> NDArray[np.float64]:
@@ -98,14 +108,18 @@ def _relative(scores: NDArray[np.float64]) -> NDArray[np.float64]:
     return scores / mean if 0 < mean < np.inf else scores
 
 
-def _instead(name: str, unjudged: dict[int, str], channels: Channels, names: Names) -> Iterator[str]:
-    for reason in dict.fromkeys(unjudged.values()):
-        groups = [", ".join(names.producers(channels.groups[n])) for n, why in unjudged.items() if why == reason]
-        more = f", and {len(groups) - NAMED} more" if len(groups) > NAMED else ""
+def _instead(name: str, judged: Sequence[_Judged], channels: Channels, names: Names) -> Iterator[str]:
+    for reason, by in dict.fromkeys((one.reason, one.by) for one in judged if one.by != name):
+        groups = [
+            ", ".join(names.producers(group))
+            for one, group in zip(judged, channels.groups, strict=True)
+            if (one.reason, one.by) == (reason, by)
+        ]
+        more = f"; and {len(groups) - NAMED} more" if len(groups) > NAMED else ""
         listed = "; ".join(groups[:NAMED])
-        yield f"{name} can't judge the channels of these, which {reason}; {INSTEAD} chose instead: {listed}{more}"
+        yield f"{name} can't judge the channels of these, which {reason}; {by} chose instead: {listed}{more}"
 
 
-def _unsuitable(name: str, unjudged: dict[int, str]) -> str:
-    reasons = "; ".join(f"its channels {reason}" for reason in dict.fromkeys(unjudged.values()))
+def _unsuitable(name: str, judged: Sequence[_Judged]) -> str:
+    reasons = "; ".join(f"its channels {reason}" for reason in dict.fromkeys(one.reason for one in judged))
     return f"criterion={name} can judge no group of this model: {reasons}. Take another criterion, or none."

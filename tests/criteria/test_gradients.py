@@ -106,3 +106,23 @@ def test_gradients_reach_the_layers_behind_an_embedding() -> None:
     words = torch.randint(0, 9, (40, 4), generator=torch.Generator().manual_seed(0))
     net = replace(network(Words(), inputs=(words[:2],)), samples=Samples(inputs=(words,)))
     assert found(net)["b.weight"].min() > 0
+
+
+class Attention(nn.Module):
+    """Its projection is a batch of products with one weight, shown once for each, when gradients are kept."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.attention = nn.Linear(6, 8), nn.MultiheadAttention(8, 2, batch_first=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.a(x)
+        y: Tensor = self.attention(x, x, x, need_weights=False)[0].mean(1)
+        return y
+
+
+def test_gradients_are_found_at_every_weight_of_an_attention() -> None:
+    torch.manual_seed(0)
+    assert {"a.weight", "attention.in_proj_weight", "attention.out_proj.weight"} == found(
+        sampled(Attention(), (4, 6))
+    ).keys()

@@ -136,7 +136,7 @@ def test_without_a_pass_backward_obs_weighs_layers_alike_and_says_so() -> None:
 
 
 class Attention(nn.Module):
-    """A block of a transformer: attention, whose queries and keys meet each other, and no stored weight."""
+    """A block of a transformer."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -155,14 +155,21 @@ class Attention(nn.Module):
         return y
 
 
-def test_of_an_attention_obs_judges_all_but_what_queries_and_keys_are() -> None:
+def test_of_a_transformer_obs_leaves_what_is_normed_to_wanda_and_says_so() -> None:
     torch.manual_seed(0)
     net = sampled(Attention(), (4, 6))
-    found, groups = scored(net, "obs"), channels(net).groups
-    judged = [group.producers for number, group in enumerate(groups) if number not in found.alone]
-    assert ("wide.weight", 0) in [axis for producers in judged for axis in producers]
-    assert ("into.weight", 0) in [axis for producers in judged for axis in producers]
-    assert all({name for name, _ in groups[number].producers} <= {"attention.in_proj_weight"} for number in found.alone)
+    groups = channels(net).groups
+    (values,) = (number for number, group in enumerate(groups) if ("attention.out_proj.weight", 1) in group.slots)
+    (stream,) = (number for number, group in enumerate(groups) if ("into.weight", 0) in group.slots)
+    (hidden,) = (number for number, group in enumerate(groups) if ("wide.weight", 0) in group.slots)
+    found = scored(net, "obs")
+    assert found.alone == set(range(len(groups))) - {values, hidden}
+    np.testing.assert_array_equal(found.scores[stream], scored(net, "wanda").scores[stream])
+    (note,) = found.notes
+    assert note == (
+        "obs can't judge the channels of these, which share the statistics of a norm; "
+        "wanda chose instead: into, attention.out_proj, narrow"
+    )
 
 
 def test_a_keras_model_gets_the_scores_of_the_same_network_in_pytorch(small: Network) -> None:
