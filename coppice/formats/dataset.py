@@ -39,6 +39,8 @@ _INPUTS: Mapping[str, tuple[str, ...]] = {
 }
 #: What people call labels, whatever the inputs are called.
 LABELS = ("y", "label", "labels", "target", "targets")
+#: In a file of ours, which is made of the samples that are read: their numbers in what the user gave.
+ROWS = "__rows__"
 #: `numpy.savez` calls what is given without a name by its place.
 _PLACE = re.compile(r"arr_(\d{1,3})")
 
@@ -66,7 +68,7 @@ def read_arrays(path: Path, takes: Sequence[Takes], *, file: str, seed: int) -> 
     if kind not in KINDS:
         raise DatasetInvalid(f"{file} is {kind}. Save arrays: numpy.savez(FILE, x=x, y=y).", field=FIELD)
     with open_arrays(path, file=file) as arrays:
-        names = assigned(list(arrays), [one.name for one in takes])
+        names = assigned([name for name in arrays if name != ROWS], [one.name for one in takes])
         if names is None:
             raise _unknown(arrays, takes, file)
         columns = [check(arrays[name], file) for name in names.inputs]
@@ -80,7 +82,10 @@ def read_arrays(path: Path, takes: Sequence[Takes], *, file: str, seed: int) -> 
             *(converted(column.rows(numbers), one, file) for column, one in zip(columns, takes, strict=True)),
             strict=True,
         )
-        found = Samples(inputs=inputs, labels=labels[0].rows(numbers) if labels else None)
+        told_rows = torch.tensor(numbers)
+        if ROWS in arrays and arrays[ROWS].shape == (rows,):
+            told_rows = check(arrays[ROWS], file).rows(numbers).long()
+        found = Samples(inputs=inputs, labels=labels[0].rows(numbers) if labels else None, rows=told_rows)
     return Gathered(samples=found, source=file, notes=(*notes, *(note for note in told if note)))
 
 

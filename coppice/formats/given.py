@@ -5,7 +5,7 @@ A live PyTorch model is given them as they are. Those of other frameworks go thr
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from coppice.errors import CoppiceError, DatasetInvalid
+from coppice.formats.dataset import ROWS
 from coppice.formats.pytorch.batches import is_number, leaves, read_batches
 from coppice.formats.pytorch.dataset import batches_of
 from coppice.formats.pytorch.user_errors import last_line
@@ -38,23 +39,29 @@ def save_given(samples: Any, folder: Path, *, seed: int) -> Path:
     """Write as many samples as are read of a file, as arrays under their keys, or by their places."""
     path = folder / "samples.npz"
     keys: list[str] = []
-
-    def columns() -> Iterator[Samples]:
-        for batch in batches_of(samples, source=SOURCE, seed=seed):
-            entries = _entries(batch)
-            keys[:] = keys or entries
-            if list(entries) != keys:
-                raise DatasetInvalid(f"{SOURCE}: a batch has the entries {', '.join(entries)}, the first {keys}.")
-            yield Samples(inputs=tuple(entries.values()))
-
     try:
+        batches = batches_of(samples, source=SOURCE, seed=seed)
         with seeded(seed):
-            found = gathered(columns(), source=SOURCE, seed=seed).samples
+            found = gathered(_columns(batches, keys), source=SOURCE, seed=seed).samples
     except DatasetInvalid as e:
         e.field = FIELD
         raise
-    np.savez(path, **dict(zip(keys, (_array(entry) for entry in found.inputs), strict=True)))
+    rows = found.rows if batches.numbers is None or found.rows is None else torch.tensor(batches.numbers)[found.rows]
+    arrays: dict[str, Any] = dict(zip(keys, (_array(entry) for entry in found.inputs), strict=True))
+    if rows is not None:
+        arrays[ROWS] = rows.numpy()
+    np.savez(path, **arrays)
     return path
+
+
+def _columns(batches: Iterable[Any], keys: list[str]) -> Iterator[Samples]:
+    """The entries of every batch in order, whose keys are noted."""
+    for batch in batches:
+        entries = _entries(batch)
+        keys[:] = keys or entries
+        if list(entries) != keys:
+            raise DatasetInvalid(f"{SOURCE}: a batch has the entries {', '.join(entries)}, the first {keys}.")
+        yield Samples(inputs=tuple(entries.values()))
 
 
 def _entries(batch: Any) -> dict[str, Tensor]:

@@ -82,22 +82,24 @@ def seeded(seed: int) -> Iterator[None]:
 
 
 def gathered(batches: Iterable[Samples], *, source: str, seed: int) -> Gathered:
-    """As many samples as there is room for, of the first one's shape, from at most as many batches.
+    """As many samples as there is room for, of the first one's shape, from at most as many batches, as they come.
 
     What fails after the first batch ends the reading, with a note.
     """
     kept: list[Samples] = []
-    rows, others, most = 0, 0, MOST
+    rows, others, most, came = 0, 0, MOST, 0
     notes = []
     try:
         for batch in filter(len, islice(batches, MOST)):
+            numbers = torch.arange(came, came + len(batch))
+            came += len(batch)
             if not kept:
                 most = room(_row_bytes(batch))
             elif not _alike(batch.inputs, kept[0].inputs):
                 others += len(batch)
                 continue
             # A copy: a loader may fill the same memory again, and a part would hold on to the whole.
-            kept.append(batch[torch.tensor(drawn(len(batch), most - rows, seed))])
+            kept.append(replace(batch, rows=numbers)[torch.tensor(drawn(len(batch), most - rows, seed))])
             rows += len(kept[-1])
             if rows >= most:
                 break
@@ -114,7 +116,8 @@ def gathered(batches: Iterable[Samples], *, source: str, seed: int) -> Gathered:
     labels, told = _joined([batch.labels for batch in kept])
     columns = zip(*(batch.inputs for batch in kept), strict=True)
     inputs = tuple(torch.cat(column) if column[0].dim() else column[0] for column in columns)
-    return Gathered(samples=Samples(inputs=inputs, labels=labels), source=source, notes=(*notes, *told))
+    numbered = torch.cat([batch.rows for batch in kept if batch.rows is not None])
+    return Gathered(samples=Samples(inputs=inputs, labels=labels, rows=numbered), source=source, notes=(*notes, *told))
 
 
 def usable(

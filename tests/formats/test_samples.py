@@ -15,6 +15,7 @@ from torch.utils.data import BatchSampler, DataLoader, Dataset, IterableDataset,
 
 from coppice.errors import DatasetInvalid
 from coppice.formats import samples as rules
+from coppice.formats.dataset import ROWS, Takes, read_arrays
 from coppice.formats.given import given, save_given
 from coppice.formats.samples import MOST, Read
 from coppice.tracing.samples import FEWEST
@@ -126,6 +127,26 @@ def test_all_samples_come_with_their_labels(samples: Any) -> None:
     expected = [label_of[tuple(row.flatten().tolist())] for row in found.samples.inputs[0]]
     assert found.samples.labels.tolist() == expected
     assert found.notes == ()
+
+
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_every_sample_can_be_found_again_by_its_number(shuffle: bool) -> None:
+    images = torch.arange(3000.0).reshape(3000, 1, 1, 1).expand(3000, 1, 6, 6)
+    for samples in (DataLoader(TensorDataset(images), batch_size=7, shuffle=shuffle), images):
+        found = read(samples).samples
+        assert found is not None
+        assert found.rows is not None
+        assert len(found.rows) == MOST
+        assert torch.equal(images[found.rows], found.inputs[0])
+
+
+def test_numbers_are_kept_through_a_file(tmp_path: Path) -> None:
+    values = torch.arange(3000.0)[:, None]
+    with np.load(save_given(values, tmp_path, seed=0)) as written:
+        assert written[ROWS].tolist() == written["arr_0"][:, 0].tolist()
+    found = read_arrays(tmp_path / "samples.npz", [Takes(name="x")], file="samples.npz", seed=0).samples
+    assert found.rows is not None
+    assert found.rows.tolist() == found.inputs[0][:, 0].tolist()
 
 
 def test_no_more_is_read_than_is_used() -> None:
@@ -338,7 +359,7 @@ def test_samples_for_other_frameworks_are_written_as_arrays(
     samples: Any, arrays: dict[str, tuple[int, ...]], tmp_path: Path
 ) -> None:
     with np.load(save_given(samples, tmp_path, seed=0), allow_pickle=False) as written:
-        assert {name: written[name].shape for name in written} == arrays
+        assert {name: written[name].shape for name in written if name != ROWS} == arrays
 
 
 def test_batches_of_several_kinds_are_not_written(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from itertools import chain, islice, product
 from typing import Any
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from coppice.errors import CoppiceError, DatasetInvalid
 from coppice.formats.dataset import LABELS, WAYS, Takes, assigned, not_scaled
+from coppice.formats.pytorch.dataset import Batches
 from coppice.formats.pytorch.named_inputs import give_by_name, names_of
 from coppice.formats.samples import Gathered, Inputs, Read, failure, gathered, seeded, usable
 from coppice.records.request import Part
@@ -39,7 +40,7 @@ class Entries:
 
 
 def read_batches(
-    batches: Iterator[Any], module: nn.Module, *, source: str, seed: int, told: Told, like: Inputs | None = None
+    batches: Batches, module: nn.Module, *, source: str, seed: int, told: Told, like: Inputs | None = None
 ) -> Read:
     """Samples for this model from batches as a loader yields them, where `like` is given of as many inputs as that.
 
@@ -55,6 +56,9 @@ def read_batches(
         others = (entries(batch, module, source=source, like=like).samples for batch in batches)
         form = _form(first.samples, module, source, told)
         found = gathered(map(form.of, chain([first.samples], others)), source=source, seed=seed)
+    if batches.numbers is not None and found.samples.rows is not None:
+        rows = torch.tensor(batches.numbers)[found.samples.rows]
+        found = replace(found, samples=replace(found.samples, rows=rows))
     found = replace(found, notes=(*first.notes, *form.notes, *found.notes))
     return usable(found, module, seed=seed)
 
@@ -195,7 +199,7 @@ class _Form:
                 " of each has to count samples.",
                 field=FIELD,
             )
-        return Samples(inputs=inputs, labels=None if labels is None or not labels.dim() else labels.cpu())
+        return replace(found, inputs=inputs, labels=None if labels is None or not labels.dim() else labels.cpu())
 
     def _converted(self, entry: Tensor) -> Tensor:
         fraction = entry.is_floating_point() or (self.floats and not entry.is_complex())

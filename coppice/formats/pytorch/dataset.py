@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader, Dataset, IterableDataset, RandomSampler, SequentialSampler
+from torch.utils.data import DataLoader, Dataset, IterableDataset, RandomSampler, SequentialSampler, default_collate
 
 from coppice.errors import CoppiceError, DatasetInvalid
 from coppice.formats.pytorch.old_objects import bring_up_to_date
@@ -34,7 +34,32 @@ _GIVE = "Give a DataLoader, as by torch.save(train_loader, FILE), or x, (x, y) o
 AT_ONCE = 64
 
 
-def open_batches(path: Path, user: ModuleType, *, file: str, seed: int) -> Iterator[Any]:
+class Batches(Iterator[Any]):
+    """Batches one by one; raises DatasetInvalid, also while they are read."""
+
+    def __init__(self, samples: Iterable[Any], source: str, seed: int) -> None:
+        #: The numbers of the samples in their data set, as they come; None until they do, or if that can't be told.
+        self.numbers: Sequence[int] | None = None
+        self._each = self._read(samples, source, seed)
+
+    def __next__(self) -> Any:
+        return next(self._each)
+
+    def _read(self, samples: Iterable[Any], source: str, seed: int) -> Iterator[Any]:
+        try:
+            if isinstance(samples, DataLoader):
+                bring_up_to_date(samples)
+                samples, self.numbers = _rebuilt(samples, seed)
+            yield from samples
+        except CoppiceError:
+            raise
+        except (Exception, SystemExit) as e:
+            if is_out_of_memory(e):
+                raise
+            raise DatasetInvalid(_why_unread(e, source), field=FIELD) from e
+
+
+def open_batches(path: Path, user: ModuleType, *, file: str, seed: int) -> Batches:
     """The batches of a pickled loader, or of tensors; raises DatasetInvalid, also while they are read."""
     kind = sniff(path)
     if kind not in _READABLE:
@@ -43,19 +68,19 @@ def open_batches(path: Path, user: ModuleType, *, file: str, seed: int) -> Itera
     return batches_of(_open(path, user, file), source=file, seed=seed)
 
 
-def batches_of(samples: Any, *, source: str, seed: int) -> Iterator[Any]:
+def batches_of(samples: Any, *, source: str, seed: int) -> Batches:
     """The batches of a loader, a data set or any iterable of batches; an array, a tuple or a mapping is one batch."""
     if isinstance(samples, Dataset) and not isinstance(samples, DataLoader):
         samples = DataLoader(samples)
     if isinstance(samples, Mapping | tuple) or hasattr(samples, "__array__"):
-        return iter([samples])
+        return Batches([samples], source, seed)
     if isinstance(samples, str | bytes) or not isinstance(samples, Iterable):
         raise DatasetInvalid(f"{source} holds a {type(samples).__name__}, not a DataLoader. {_GIVE}", field=FIELD)
     if isinstance(samples, list) and len({tuple(getattr(entry, "shape", ()))[1:] for entry in samples[:2]}) > 1:
         raise DatasetInvalid(
             f"{source} holds a list of arrays of several shapes; a list is one of batches. {_GIVE}", field=FIELD
         )
-    return _each(samples, source, seed)
+    return Batches(samples, source, seed)
 
 
 def _open(path: Path, user: ModuleType, file: str) -> Any:
@@ -85,22 +110,8 @@ def _as_main(user: ModuleType) -> Iterator[None]:
             vars(main).pop(name, None)
 
 
-def _each(samples: Iterable[Any], source: str, seed: int) -> Iterator[Any]:
-    try:
-        if isinstance(samples, DataLoader):
-            bring_up_to_date(samples)
-            samples = _rebuilt(samples, seed)
-        yield from samples
-    except CoppiceError:
-        raise
-    except (Exception, SystemExit) as e:
-        if is_out_of_memory(e):
-            raise
-        raise DatasetInvalid(_why_unread(e, source), field=FIELD) from e
-
-
-def _rebuilt(loader: DataLoader[Any], seed: int) -> DataLoader[Any]:
-    """A loader of today's class over the same data: one pickled by another torch lacks attributes.
+def _rebuilt(loader: DataLoader[Any], seed: int) -> tuple[DataLoader[Any], Sequence[int] | None]:
+    """A loader of today's class over the same data, and what it takes of them: one of another torch lacks attributes.
 
     Without workers: the sandbox has no processes for them, and they would read ahead of what is used.
     """
@@ -108,17 +119,19 @@ def _rebuilt(loader: DataLoader[Any], seed: int) -> DataLoader[Any]:
     sampler, batch_sampler = getattr(loader, "sampler", None), getattr(loader, "batch_sampler", None)
     if getattr(loader, "batch_size", None) is None:  # batches are made by a sampler of the user's, or by the data
         if batch_sampler is None:
-            return DataLoader(dataset, batch_size=None, collate_fn=collate)
-        return DataLoader(dataset, batch_sampler=batch_sampler, collate_fn=collate)
+            return DataLoader(dataset, batch_size=None, collate_fn=collate), None
+        return DataLoader(dataset, batch_sampler=batch_sampler, collate_fn=collate), None
     size = min(loader.batch_size or 1, AT_ONCE)
     if isinstance(dataset, IterableDataset):
-        return DataLoader(dataset, batch_size=size, collate_fn=collate)
+        return DataLoader(dataset, batch_size=size, collate_fn=collate), None
+    numbers = None
     if isinstance(sampler, RandomSampler):
-        generator = torch.Generator().manual_seed(seed)
-        return DataLoader(dataset, batch_size=size, shuffle=True, collate_fn=collate, generator=generator)
-    if type(sampler) is SequentialSampler:
-        sampler = drawn(len(sampler), MOST, seed)  # data in order may be sorted by class
-    return DataLoader(dataset, batch_size=size, sampler=sampler, collate_fn=collate)
+        count = len(sampler.data_source)
+        numbers = torch.randperm(count, generator=torch.Generator().manual_seed(seed))[:MOST].tolist()
+    elif type(sampler) is SequentialSampler:
+        numbers = drawn(len(sampler), MOST, seed)  # data in order may be sorted by class
+    made = DataLoader(dataset, batch_size=size, sampler=numbers or sampler, collate_fn=collate)
+    return made, numbers if collate in (None, default_collate) else None  # another may leave samples out
 
 
 def _not_a_loader(kind: Kind, file: str) -> str:
