@@ -73,10 +73,10 @@ _ARTIFACT = {
     "description": "Which file of the result; by default the result itself. `model`: the pruned model, for PyTorch "
     "the pickled `(model, info)` pair. `state_dict`: its tensors only. `weights`: the same in the form that came, a "
     "checkpoint or safetensors. `class_def`: the class file with which the state dict loads. `onnx`: where the model "
-    "exports. `report`: the whole account, JSON; `report_html`: the same as a web page. `bundle`: a zip of all of them. "
-    "`inspection`: what `inspect` found, JSON, with `report_html`. Of a sweep: `curve`, JSON, and `curve_html`, the same "
-    "as a web page; `model_40` and `report_40` of the ratio 0.4, and so on for every ratio; `bundle`, a zip of every file "
-    "of every ratio.",
+    "exports. `report`: the whole account, JSON; `report_html`: the same as a web page. `bundle`: a zip of all of "
+    "them. `inspection`: what `inspect` found, JSON, with `report_html`. Of a sweep: `curve`, JSON, and `curve_html`, "
+    "the same as a web page; `model_40` and `report_40` of the ratio 0.4, and so on for every ratio; `bundle`, a zip "
+    "of every file of every ratio.",
     "schema": {"type": "string"},
 }
 _KEY: list[dict[str, list[str]]] = [{CLIENT_ID: [], CLIENT_SECRET: []}, {}]
