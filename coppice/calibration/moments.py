@@ -65,7 +65,6 @@ class Reading:
     parts: list[Part]
     shift: Tensor  # near the mean, so that sums stay exact
     whole: bool  # whether products of all channels are kept
-    calls: int = 0
     seen: int = 0  # rows that there were
     rows: int = 0  # rows that were looked at
     total: Tensor = field(init=False)
