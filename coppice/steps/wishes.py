@@ -19,15 +19,19 @@ Axis = tuple[str, int]
 def ratios(wanted: Mapping[str, float], channels: Channels, names: Names) -> Fractions:
     """Bundle -> the fraction that the request gives it by a layer's name, prefix or glob.
 
-    Raises UnknownLayer, and ParameterInvalid where two names ask different fractions of channels that go together.
+    Raises UnknownLayer, and ParameterInvalid where two names ask different fractions of channels that go together, or
+    where a name asks it of layers that can lose nothing.
     """
     found: dict[int, float] = {}
     said: dict[int, str] = {}
     for name, fraction in wanted.items():
         tensors = names.tensors([name], field="ratios")
-        for group in channels.groups:
-            if not keeps_output(group, tensors):
-                continue
+        meant = [group for group in channels.groups if keeps_output(group, tensors)]
+        if fraction and not meant:
+            reasons = sorted({entry.reason for entry in channels.frozen if entry.axis[0] in tensors})
+            why = "; ".join(reasons) or "it has no output channels"
+            raise ParameterInvalid(f"ratios: {name} can lose no channels ({why}). Leave it out.", field="ratios")
+        for group in meant:
             if found.setdefault(group.bundle, fraction) != fraction:
                 raise ParameterInvalid(
                     f"ratios: {said[group.bundle]} says {found[group.bundle]:g} and {name} says {fraction:g}, but the "

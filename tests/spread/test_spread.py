@@ -214,3 +214,12 @@ def test_the_first_step_that_reaches_a_goal_is_found_from_any_guess(at: int, gue
     assert nearby(guess, 500, lambda step: step >= at, at_most=40) == at
     assert first(500, lambda _: False) is None
     assert nearby(guess, 500, lambda _: False, at_most=40) is None
+
+
+def test_a_ratio_of_layers_that_can_lose_nothing_is_refused_with_the_reason() -> None:
+    net = network(Chain(8, 8, 8), (3, 8, 8))
+    last = [name for name, module in net.module.named_modules() if isinstance(module, nn.Linear | nn.Conv2d)][-1]
+    with pytest.raises(ParameterInvalid, match="output of the model") as failed:
+        pruned(net, percent=0.5, ratios={last: 0.25})
+    assert failed.value.field == "ratios"
+    assert [group.removed for group in pruned(net, percent=0.5, ratios={last: 0.0}).groups] == [4, 4, 4]
