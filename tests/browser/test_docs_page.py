@@ -73,7 +73,7 @@ def test_a_model_is_sent_followed_and_downloaded_from_the_page(service: Service,
     page.goto(f"{service.url}/docs")
     send = opened(page, "tf_prune")
     assert send.locator("tr[data-param-name='percent'] input").input_value() == "0.4"
-    send.locator("input[type=file]").set_input_files(model)
+    send.locator("tr:has-text('model') input[type=file]").first.set_input_files(model)
     page.screenshot(path=tmp_path / "send.png")
     answer = executed(send)
     page.screenshot(path=tmp_path / "sent.png", full_page=True)
