@@ -42,11 +42,12 @@ class Method(StrEnum):
 class Repaired(Holding):  # type: ignore[no-untyped-call]  # torch leaves its modes untyped
     """Fits every product and every batch norm of the cut model on the way; writes into its tensors."""
 
-    def __init__(self, module: nn.Module, noted: Noted, seen: Mapping[str, Seen], method: Method) -> None:
-        branches = {one.branch.call for one in seen.values() if one.branch is not None}
+    def __init__(self, module: nn.Module, noted: Noted, survey: Survey, method: Method) -> None:
+        branches = {one.branch.call for one in survey.seen.values() if one.branch is not None}
         super().__init__(module, branches if method is Method.RESIDUAL else set())
         self.fitted: list[str] = []
-        self._noted, self._seen, self._method = noted, seen, method
+        self._noted, self._seen, self._method = noted, survey.seen, method
+        self._feeding = survey.feeding
         self._stored = stored(module)
         self._settled: set[str] = set()  # batch norms whose mean took the shift of a product
         #: Batch norms as the cut left them, and what arrived there: mean and variance, each time.
@@ -94,8 +95,10 @@ class Repaired(Holding):  # type: ignore[no-untyped-call]  # torch leaves its mo
         # samples their own mean and variance would be further off than the stored ones.
         moved = [now - then.mean for (now, _), then in zip(found, noted, strict=True)]
         mean.copy_(mean_then + torch.stack(moved).mean(0))
-        if self._method is Method.BATCH_NORM:
-            # Fitted outputs have the original's scale, less what could not be explained.
+        products = self._feeding.get(name, ())
+        if self._method is Method.BATCH_NORM or (products and not any(one in self.fitted for one in products)):
+            # Fitted outputs have the original's scale, less what could not be explained; those of a product that could
+            # not be fitted (its weights serve several branches) have lost of it what the cut took.
             now = torch.stack([one for _, one in found]).mean(0)
             then = torch.stack([one.variance for one in noted]).mean(0)
             ratio = (now / then).where(then > 0, torch.ones(())).nan_to_num(1.0, 1.0, 1.0)
@@ -132,7 +135,7 @@ def repair(
     module: nn.Module, noted: Noted, survey: Survey, inputs: Sequence[Tensor], method: Method
 ) -> tuple[str, ...]:
     """Repair a cut model in place in one pass on the same samples; gives the tensors that were fitted."""
-    watch = Repaired(module, noted, survey.seen, method)
+    watch = Repaired(module, noted, survey, method)
     with decomposed(), watch:
         forward(module, inputs)
     return tuple(watch.fitted)

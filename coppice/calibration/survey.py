@@ -96,6 +96,8 @@ class Survey(Watch):  # type: ignore[no-untyped-call]  # torch leaves its modes 
         super().__init__(module)
         self.seen: dict[str, Seen] = {}
         self.norms = 0
+        #: Stored mean of a batch norm -> the products whose results it meets.
+        self.feeding: dict[str, tuple[str, ...]] = {}
         #: Stored tensors that anything but a product reads, and the operator: the table of an embedding, say.
         self.read: dict[str, str] = {}
         #: Tensor -> the products whose results it is, in another shape, with a bias, or joined.
@@ -161,6 +163,7 @@ class Survey(Watch):  # type: ignore[no-untyped-call]  # torch leaves its modes 
         bias = self._bias(args) if name in _ADDING else None
         if norm is not None:
             self.norms += 1
+            self.feeding.setdefault(norm.mean, self._reached(args))
             self._used(args, normed=True)
         elif bias is None and name not in _PASSING:
             self._used(args, normed=False)

@@ -149,7 +149,7 @@ class Twins(Wired):
 
 
 @pytest.mark.parametrize("other", [0.0, 2.0])
-def test_a_batch_norm_of_two_branches_moves_by_the_mean_of_what_the_cut_did_to_both(other: float) -> None:
+def test_a_batch_norm_of_two_branches_moves_as_what_reaches_it_of_both(other: float) -> None:
     layers = {"first": nn.Conv2d(3, 8, 3), "second": nn.Conv2d(8, 6, 3, bias=False), "norm": nn.BatchNorm2d(6)}
     module = Twins(**layers, out=nn.Linear(6, 3)).eval()
     inputs = (torch.randn(60, 3, 8, 8), torch.randn(60, 3, 8, 8) + other)
@@ -159,7 +159,7 @@ def test_a_batch_norm_of_two_branches_moves_by_the_mean_of_what_the_cut_did_to_b
     )
     request = _request(omit=("second",))
     pruned, plain = (pipeline.prune(network, one, _silent).module for one in (request, _plain(request)))
-    means = []
+    means, variances = [], []
     for one in (module, plain):
         met: list[Tensor] = []
         hook = one.get_submodule("norm").register_forward_pre_hook(lambda _, given, met=met: met.append(given[0]))
@@ -167,8 +167,12 @@ def test_a_batch_norm_of_two_branches_moves_by_the_mean_of_what_the_cut_did_to_b
             one(*(entry[:48] for entry in inputs))
         hook.remove()
         means.append(torch.cat(met).mean((0, 2, 3)))
+        variances.append(sum(arriving.var((0, 2, 3), correction=0) for arriving in met))
     moved = pruned.get_buffer("norm.running_mean") - module.get_buffer("norm.running_mean")
     assert torch.allclose(moved, means[1] - means[0], atol=1e-5)
+    # Its product has the weights of both branches and can't be fitted, so its outputs have lost of their scale.
+    scaled = pruned.get_buffer("norm.running_var") / module.get_buffer("norm.running_var")
+    assert torch.allclose(scaled, variances[1] / variances[0], rtol=1e-4)
 
 
 class Tied(nn.Module):
