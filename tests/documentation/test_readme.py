@@ -20,6 +20,7 @@ CONSOLE = [block for language, block in BLOCKS if language == "console"]
 #: What differs between two machines, or between trained and random weights.
 VARIES = (
     (r"^( latency of one sample.*?) +[\d.]+(?: ms)? +[\d.]+(?: ms)?( +[\d.]+%)?", r"\1"),
+    (r"^( bytes of the file) +[\d,]+ +[\d,]+ +[\d.]+%", r"\1"),
     (r"difference \S+", "difference"),
     (r"\([\d,]+ bytes\)", ""),
 )
