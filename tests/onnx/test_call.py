@@ -15,8 +15,8 @@ import coppice
 from coppice import pipeline
 from coppice.cli.app import app
 from coppice.http.intake import INTAKES
-from coppice.http.reading import read_parameters, to_request
 from coppice.http.parts import find_part
+from coppice.http.reading import read_parameters, to_request
 from coppice.records.inputs import Input
 from coppice.records.request import Framework, Part
 from coppice.settings import Settings

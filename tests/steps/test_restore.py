@@ -167,7 +167,7 @@ def test_a_batch_norm_of_two_branches_moves_as_what_reaches_it_of_both(other: fl
             one(*(entry[:48] for entry in inputs))
         hook.remove()
         means.append(torch.cat(met).mean((0, 2, 3)))
-        variances.append(sum(arriving.var((0, 2, 3), correction=0) for arriving in met))
+        variances.append(torch.stack([arriving.var((0, 2, 3), correction=0) for arriving in met]).sum(0))
     moved = pruned.get_buffer("norm.running_mean") - module.get_buffer("norm.running_mean")
     assert torch.allclose(moved, means[1] - means[0], atol=1e-5)
     # Its product has the weights of both branches and can't be fitted, so its outputs have lost of their scale.
