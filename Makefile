@@ -15,7 +15,7 @@ demo: setup     ## prune the two models of the documents through the real servic
 test: setup     ## the whole suite, except what needs other TensorFlow and Keras versions
 	@scripts/test
 
-check: setup    ## format, lint, types, import rules, file sizes, quick tests: about a minute
+check: setup    ## format, lint, types, import rules, file sizes, quick tests: a minute and a half
 	@scripts/check
 
 format: setup   ## rewrite the files as the linter wants them
