@@ -15,8 +15,8 @@ from coppice.calibration.moments import Region, region
 from coppice.calibration.portion import Portion
 from coppice.calibration.probabilities import Probabilities, logits, probabilities
 from coppice.calibration.products import Owners, product_of
-from coppice.calibration.watch import decomposed
 from coppice.tracing import Network, blame, stored
+from coppice.tracing.composites import decomposed
 from coppice.tracing.leftovers import no_leftovers
 from coppice.tracing.outputs import opened
 from coppice.tracing.samples import Samples

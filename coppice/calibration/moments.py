@@ -20,9 +20,10 @@ from torch import Tensor
 
 from coppice.calibration.portion import Portion
 from coppice.calibration.products import Product
-from coppice.calibration.watch import Watch, decomposed
+from coppice.calibration.watch import Watch
 from coppice.channels import Group
 from coppice.tracing import Network, forward, stored
+from coppice.tracing.composites import decomposed
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from coppice.calibration.products import Product
-from coppice.calibration.watch import Watch, decomposed
+from coppice.calibration.watch import Watch
 from coppice.tracing import Network, forward
+from coppice.tracing.composites import decomposed
 from coppice.tracing.samples import Samples
 
 #: Statistics of channels hardly change beyond so many samples, and are too rough below so many.

@@ -20,8 +20,8 @@ from coppice.calibration.least_squares import fit
 from coppice.calibration.products import Product
 from coppice.calibration.survey import BATCH_NORMS, Seen, Survey
 from coppice.calibration.targets import Holding, Noted, Target, beside, moments
-from coppice.calibration.watch import decomposed
 from coppice.tracing import forward, stored
+from coppice.tracing.composites import decomposed
 
 #: Elements of the inputs of a product that are gathered at once: 128 MiB in float32.
 CHUNK = 32 * 1024 * 1024

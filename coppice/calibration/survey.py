@@ -15,8 +15,9 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from coppice.calibration.products import Product
-from coppice.calibration.watch import Watch, decomposed
+from coppice.calibration.watch import Watch
 from coppice.tracing import forward
+from coppice.tracing.composites import decomposed
 
 #: Operators whose result is what they were given, in another shape or type.
 _PASSING = frozenset(

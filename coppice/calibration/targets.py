@@ -15,9 +15,10 @@ from torch import Tensor, nn
 from coppice.calibration.least_squares import most_rows
 from coppice.calibration.products import Product
 from coppice.calibration.survey import BATCH_NORMS, Seen, Survey
-from coppice.calibration.watch import Watch, decomposed
+from coppice.calibration.watch import Watch
 from coppice.records.plan import Plan
 from coppice.tracing import forward, stored
+from coppice.tracing.composites import decomposed
 
 #: What the noted outputs of the original may take together, bytes; rows are fewer where they would take more.
 TARGET_BYTES = 512 * 1024 * 1024

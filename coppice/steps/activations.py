@@ -18,21 +18,17 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from coppice.tracing import forward
+from coppice.tracing.composites import decomposed
 
 
 def peak(module: nn.Module, inputs: Sequence[torch.Tensor]) -> int:
     """Bytes of one forward pass without gradients; raises ForwardFailed."""
-    fast = torch.backends.mha.get_fastpath_enabled()
+    alive = _Alive()
+    inputs = [entry.clone() for entry in inputs]  # one sample may be a view of a batch
+    alive.note(inputs)
     # One call for a whole attention hides what is in it, and heads that were cut may not qualify for it.
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        alive = _Alive()
-        inputs = [entry.clone() for entry in inputs]  # one sample may be a view of a batch
-        alive.note(inputs)
-        with alive:
-            forward(module, inputs)
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fast)
+    with decomposed(), alive:
+        forward(module, inputs)
     return alive.most
 
 

@@ -20,8 +20,9 @@ from torch.utils.flop_counter import flop_registry, shape_wrapper
 
 from coppice.channels import Group
 from coppice.records.report import FrozenReport, GroupReport
-from coppice.steps.measure import UNCOUNTED, unfused
+from coppice.steps.measure import UNCOUNTED
 from coppice.tracing import stored
+from coppice.tracing.composites import unfused
 
 _COLUMNS = ("group", "layers", "channels", "would go", "of parameters", "of MACs", "why not more")
 #: Operations of a call, by its operator.

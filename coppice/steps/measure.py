@@ -20,13 +20,13 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 from torch.utils.module_tracker import ModuleTracker
 
 from coppice.records.figures import significant
 from coppice.records.report import Cost, Machine
 from coppice.steps.activations import peak
+from coppice.tracing.composites import unfused
 from coppice.tracing.leftovers import no_leftovers
 from coppice.tracing.network import Network
 
@@ -70,21 +70,9 @@ def count_macs(module: nn.Module, inputs: Inputs) -> int:
     """Multiply-accumulates of the convolutions, products and attention of one forward pass."""
     counter = FlopCounterMode(display=False, custom_mapping=UNCOUNTED)
     counter.mod_tracker = _AllInOne()
-    with torch.no_grad(), unfused(), counter:
+    with torch.no_grad(), unfused(), counter:  # the counter knows no fused kernel of the CPU
         module(*inputs)
     return int(counter.get_total_flops()) // 2  # it counts a multiplication and an addition as two
-
-
-@contextmanager
-def unfused() -> Iterator[None]:
-    """Attention is seen as the products that it is made of: the counter knows no fused kernel of the CPU."""
-    fast = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        with sdpa_kernel(SDPBackend.MATH):
-            yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fast)
 
 
 def _recurrent(inputs: Shape, weights: Shape, recurrent: Shape, *_: Any, **__: Any) -> int:

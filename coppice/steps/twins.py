@@ -12,12 +12,12 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from coppice.errors import VerificationFailed
 from coppice.rules.standins import Numbers, replaced, told
+from coppice.tracing.composites import unfused
 
 #: An operator's name and what the call depends on.
 Note = tuple[str, Numbers]
@@ -69,13 +69,8 @@ class Precisions(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch l
 @contextmanager
 def watched(differing: Mapping[int, Note] | None = None) -> Iterator[Watch]:
     """While active, calls are noted, and composite layers are seen as what they are made of."""
-    fast = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        with sdpa_kernel(SDPBackend.MATH), Watch(differing or {}) as watch:
-            yield watch
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fast)
+    with unfused(), Watch(differing or {}) as watch:
+        yield watch
 
 
 def differing(original: Watch, pruned: Watch) -> dict[int, Note]:

@@ -22,6 +22,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 from coppice.channels import Axes, Channels, Labels, Ledger
 from coppice.errors import ForwardFailed
 from coppice.tracing.call import Blocks, Call, Rule, bind, fixed
+from coppice.tracing.composites import unfused
 from coppice.tracing.following import Following
 from coppice.tracing.integers import Integers
 from coppice.tracing.leftovers import no_leftovers
@@ -227,11 +228,7 @@ def _watch(tracer: Tracer, module: nn.Module, inputs: Sequence[torch.Tensor]) ->
 
     hooks = [register_module_forward_pre_hook(enter), register_module_forward_hook(leave, always_call=True)]
     try:
-        with (  # fused attention hides what it is made of
-            torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH),
-            tracer,
-            tracer.numbers.of(module),
-        ):
+        with unfused(), tracer, tracer.numbers.of(module):
             outputs = forward(module, inputs)
     finally:
         tracer.path.clear()

@@ -11,7 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from coppice.calibration.products import Product
-from coppice.calibration.watch import Watch, decomposed
+from coppice.calibration.watch import Watch
+from coppice.tracing.composites import decomposed
 
 
 class Recomputed(Watch):  # type: ignore[no-untyped-call]  # torch leaves its modes untyped
