@@ -16,20 +16,14 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from torch.utils.flop_counter import flop_registry, shape_wrapper
+from torch.utils.flop_counter import flop_registry
 
 from coppice.channels import Group
 from coppice.records.report import FrozenReport, GroupReport
-from coppice.steps.measure import UNCOUNTED
 from coppice.tracing import stored
 from coppice.tracing.composites import unfused
 
 _COLUMNS = ("group", "layers", "channels", "would go", "of parameters", "of MACs", "why not more")
-#: Operations of a call, by its operator.
-_COUNTS = {
-    **flop_registry,
-    **{operator: shape_wrapper(count) for operator, count in UNCOUNTED.items()},  # type: ignore[no-untyped-call]
-}
 #: Layers named in a row before it says how many more there are.
 _NAMED = 3
 
@@ -103,7 +97,7 @@ class _Counting(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch le
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        count = _COUNTS.get(func._overloadpacket)
+        count = flop_registry.get(func._overloadpacket)
         if count is None:
             with self:  # what a composite operator is made of is counted
                 parts = func.decompose(*args, **kwargs)

@@ -11,11 +11,9 @@ from __future__ import annotations
 import platform
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from math import prod
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -68,20 +66,11 @@ def _cost(module: nn.Module, sample: Inputs, milliseconds: np.ndarray) -> Cost:
 
 def count_macs(module: nn.Module, inputs: Inputs) -> int:
     """Multiply-accumulates of the convolutions, products and attention of one forward pass."""
-    counter = FlopCounterMode(display=False, custom_mapping=UNCOUNTED)
+    counter = FlopCounterMode(display=False)
     counter.mod_tracker = _AllInOne()
-    with torch.no_grad(), unfused(), counter:  # the counter knows no fused kernel of the CPU
+    with torch.no_grad(), unfused(), counter:  # the counter knows no fused kernels
         module(*inputs)
     return int(counter.get_total_flops()) // 2  # it counts a multiplication and an addition as two
-
-
-def _recurrent(inputs: Shape, weights: Shape, recurrent: Shape, *_: Any, **__: Any) -> int:
-    """oneDNN's layer of an LSTM: every step of every sequence meets both matrices."""
-    return 2 * prod(inputs[:-1]) * (prod(weights) + prod(recurrent))
-
-
-#: What torch's counter does not know, in its own terms: operations of a call, by the shapes of its tensors.
-UNCOUNTED: dict[Any, Callable[..., int]] = {torch.ops.aten.mkldnn_rnn_layer: _recurrent}
 
 
 class _AllInOne(ModuleTracker):

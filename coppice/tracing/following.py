@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from types import CodeType
 from typing import Any, TypeVar
 
@@ -17,6 +17,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 from coppice.channels import Axes, Labels, Ledger
 from coppice.tracing.call import fixed
+from coppice.tracing.composites import in_steps
 from coppice.tracing.equations import NONE, Apart, Equation, Shares
 from coppice.tracing.expressions import Attribute, Expression, Length, Literal, leaves
 from coppice.tracing.integers import Integers, Suspect
@@ -27,8 +28,6 @@ from coppice.tracing.tracked import Tracked, plain
 
 T = TypeVar("T")
 
-#: Layers that oneDNN would run in one piece, hiding what they are made of.
-_RECURRENT = frozenset({"lstm", "gru", "rnn_tanh", "rnn_relu"})
 _SHAPE = vars(torch._C.TensorBase)["shape"].__get__
 #: Python code of torch's own that a mode would otherwise run in one piece, blind to the sizes within.
 _COMPOSITES = (torch.nn.functional, torch.functional)
@@ -176,7 +175,7 @@ class Following(TorchFunctionMode):
             args, kwargs = self._found_again(args), {key: self._found_again(value) for key, value in kwargs.items()}
         self.literal = _read(LITERAL[name], args, kwargs) or frozenset() if name in LITERAL else frozenset()
         try:
-            with _without_onednn() if name in _RECURRENT else nullcontext():
+            with in_steps(name):
                 result = func(*args, **kwargs)
         finally:
             self.literal = frozenset()
@@ -278,17 +277,6 @@ class Following(TorchFunctionMode):
             self._place_of[holder, inside] = len(self._places)
             self._places.append((holder, inside, value))
         return self._place_of[holder, inside]
-
-
-@contextmanager
-def _without_onednn() -> Iterator[None]:
-    # torch.backends.mkldnn.flags would also set TF32, which warns on machines without an Intel GPU.
-    before = torch._C._get_mkldnn_enabled()
-    torch._C._set_mkldnn_enabled(False)
-    try:
-        yield
-    finally:
-        torch._C._set_mkldnn_enabled(before)
 
 
 def _read(read: Callable[..., T], *arguments: Any) -> T | None:

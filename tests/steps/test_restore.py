@@ -175,6 +175,27 @@ def test_a_batch_norm_of_two_branches_moves_as_what_reaches_it_of_both(other: fl
     assert torch.allclose(scaled, variances[1] / variances[0], rtol=1e-4)
 
 
+class Recurrent(nn.Module):
+    """An LSTM between two linear layers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.into = nn.Linear(4, 8)
+        self.cell = nn.LSTM(8, 6, batch_first=True)
+        self.out = nn.Linear(6, 3)
+
+    def forward(self, x: Tensor) -> Any:
+        return self.out(self.cell(F.relu(self.into(x)))[0][:, -1])
+
+
+def test_what_a_recurrent_layer_reads_its_inputs_with_is_fitted() -> None:
+    network = _network(Recurrent().eval(), (7, 4), samples=60)
+    quality = pipeline.prune(network, _request(), _silent).quality
+    assert quality is not None
+    assert {"cell.weight_ih_l0", "out.weight"} <= {*quality.repaired}
+    assert quality.left["cell.weight_hh_l0"] == "used 7 times in one pass"
+
+
 class Tied(nn.Module):
     """Reads and writes words by one table."""
 
