@@ -1,6 +1,6 @@
 """The heart: a model flows through in one direction.
 
-read -> trace -> score -> plan -> apply -> verify -> restore -> write -> reload -> measure
+read -> trace -> score -> plan -> apply -> verify -> restore -> measure -> write -> reload
 """
 
 from __future__ import annotations
