@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from coppice.calibration.moments import Region, region
 from coppice.calibration.portion import Portion
 from coppice.calibration.probabilities import Probabilities, logits, probabilities
-from coppice.calibration.products import Owners, product_of
+from coppice.calibration.products import Product
+from coppice.calibration.watch import Watch
 from coppice.tracing import Network, blame, stored
 from coppice.tracing.composites import decomposed
 from coppice.tracing.leftovers import no_leftovers
@@ -148,35 +148,27 @@ def _differentiated(
                 one.requires_grad_(before[id(one)])
 
 
-class _Backward(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves its modes untyped
+class _Backward(Watch):  # type: ignore[no-untyped-call]  # torch leaves its modes untyped
     """Sums the squares of the gradients with which a pass backward meets stored weights, for each output of theirs."""
 
     def __init__(self, module: nn.Module) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__(module)
         self.squares: dict[Region, Tensor] = {}
-        self._owners = Owners(module)
 
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
-    ) -> Any:
-        read: Callable[..., None] = _CONVOLUTIONS.get(func._schema.name, _Backward._product)
-        read(self, func, args, kwargs or {})
-        return func(*args, **(kwargs or {}))
+    def met(self, product: Product, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        """A product: the gradient of a product's inputs is one with its weight, turned."""
+        self._add(region(product.tensor, product.weight), product.channels().square().sum(1, dtype=torch.float64))
+        return func(*args, **kwargs)
 
-    def _product(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
-        product = product_of(func, args, kwargs, self._owners)
-        if product is not None:  # the gradient of a product's inputs is one with its weight, turned
-            self._add(region(product.tensor, product.weight), product.channels().square().sum(1, dtype=torch.float64))
-
-    def _convolution(self, _: Any, args: Sequence[Any], __: Mapping[str, Any]) -> None:
-        gradient, weight, groups = args[0], args[2], args[9]
-        name = self._owners.of(weight)
-        if name is not None:
-            by_output = gradient.square().flatten(2).sum((0, 2), dtype=torch.float64)
-            self._add(region(name, weight), by_output.reshape(groups, -1))
+    def passed(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        """Any other call, of which a convolution's has an operator of its own."""
+        if func._schema.name == "aten::convolution_backward":
+            gradient, weight, groups = args[0], args[2], args[9]
+            name = self.owners.of(weight)
+            if name is not None:
+                by_output = gradient.square().flatten(2).sum((0, 2), dtype=torch.float64)
+                self._add(region(name, weight), by_output.reshape(groups, -1))
+        return func(*args, **kwargs)
 
     def _add(self, key: Region, squares: Tensor) -> None:
         self.squares[key] = self.squares[key] + squares if key in self.squares else squares
-
-
-_CONVOLUTIONS: dict[str, Callable[..., None]] = {"aten::convolution_backward": _Backward._convolution}

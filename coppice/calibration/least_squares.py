@@ -17,6 +17,7 @@ import math
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import chain
 
 import torch
 from torch import Tensor
@@ -50,7 +51,7 @@ def fit(chunks: Iterable[tuple[Tensor, Tensor]], rows: int, *, centred: bool) ->
     # Means are large where activations were rectified: taken off roughly before products are made in float32.
     pivot = first[0].mean(1, keepdim=True) if centred else torch.zeros_like(first[0][:, :1])
     solve = _dual if rows < features else _primal
-    change, around, missing = solve(_chained(first, chunks), pivot, rows, centred)
+    change, around, missing = solve(chain((first,), chunks), pivot, rows, centred)
     shift = missing - around @ change if centred else torch.zeros_like(change[:, :1])
     return Change(matrix=change, shift=shift)
 
@@ -63,11 +64,6 @@ def most_rows(groups: int, features: int) -> int:
     # The larger root of PER_EQUATION rows^2 + PER_ENTRY features rows = bound: the dual form.
     half = PER_ENTRY * features / 2
     return max(1, int((math.sqrt(half**2 + PER_EQUATION * bound) - half) / PER_EQUATION))
-
-
-def _chained(first: tuple[Tensor, Tensor], rest: Iterable[tuple[Tensor, Tensor]]) -> Iterable[tuple[Tensor, Tensor]]:
-    yield first
-    yield from rest
 
 
 def _ridge(mean_diagonal: Tensor, rows: int, features: int) -> Tensor:

@@ -22,8 +22,7 @@ from coppice.calibration.portion import Portion
 from coppice.calibration.products import Product
 from coppice.calibration.watch import Watch
 from coppice.channels import Group
-from coppice.tracing import Network, forward, stored
-from coppice.tracing.composites import decomposed
+from coppice.tracing import Network, stored
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -122,8 +121,7 @@ def moments(network: Network, groups: Sequence[Group], portion: Portion) -> tupl
     """The readings of the units of groups, in the order of the pass; raises ForwardFailed."""
     watch = _Moments(network, groups, portion)
     for batch in portion.batches():
-        with decomposed(), watch:
-            forward(network.module, batch.inputs)
+        watch.over(batch.inputs)
     return tuple(reading for reading in watch.readings.values() if reading is not None)
 
 

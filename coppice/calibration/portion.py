@@ -14,8 +14,7 @@ from torch.utils._pytree import tree_leaves
 
 from coppice.calibration.products import Product
 from coppice.calibration.watch import Watch
-from coppice.tracing import Network, forward
-from coppice.tracing.composites import decomposed
+from coppice.tracing import Network
 from coppice.tracing.samples import Samples
 
 #: Statistics of channels hardly change beyond so many samples, and are too rough below so many.
@@ -45,8 +44,7 @@ class Portion:
 def portion(network: Network, samples: Samples) -> Portion:
     """The first of the samples, as many as are needed and no more; raises ForwardFailed."""
     load = _Load(network.module)
-    with decomposed(), load:
-        forward(network.module, network.inputs)
+    load.over(network.inputs)
     rows = next((entry.shape[0] for entry in network.inputs if entry.dim()), 1)
     enough = min(MOST, max(LEAST, MACS * rows // max(1, load.macs)))
     size = min(enough, max(1, BYTES * rows // max(1, load.bytes)))

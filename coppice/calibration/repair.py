@@ -18,10 +18,9 @@ from torch import Tensor, nn
 
 from coppice.calibration.least_squares import fit
 from coppice.calibration.products import Product
-from coppice.calibration.survey import BATCH_NORMS, Seen, Survey
+from coppice.calibration.survey import Norm, Seen, Survey, norm_of
 from coppice.calibration.targets import Holding, Noted, Target, beside, moments
-from coppice.tracing import forward, stored
-from coppice.tracing.composites import decomposed
+from coppice.tracing import stored
 
 #: Elements of the inputs of a product that are gathered at once: 128 MiB in float32.
 CHUNK = 32 * 1024 * 1024
@@ -43,8 +42,7 @@ class Repaired(Holding):  # type: ignore[no-untyped-call]  # torch leaves its mo
     """Fits every product and every batch norm of the cut model on the way; writes into its tensors."""
 
     def __init__(self, module: nn.Module, noted: Noted, survey: Survey, method: Method) -> None:
-        branches = {one.branch.call for one in survey.seen.values() if one.branch is not None}
-        super().__init__(module, branches if method is Method.RESIDUAL else set())
+        super().__init__(module, survey.branching if method is Method.RESIDUAL else frozenset())
         self.fitted: list[str] = []
         self._noted, self._seen, self._method = noted, survey.seen, method
         self._feeding = survey.feeding
@@ -79,14 +77,14 @@ class Repaired(Holding):  # type: ignore[no-untyped-call]  # torch leaves its mo
 
     def passed(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         """A batch norm: its statistics move as what arrives moved."""
-        place = BATCH_NORMS.get(func._schema.name)
-        name = "" if place is None else self.owners.of(args[place]) or ""
-        if place is not None and name in self._noted.norms and name not in self._settled:
-            self._correct(name, args[0], args[place], args[place + 1])
+        norm = norm_of(func._schema.name, args, self.owners)
+        if norm is not None and norm.mean in self._noted.norms and norm.mean not in self._settled:
+            self._correct(norm, args[0])
         return super().passed(func, args, kwargs)
 
-    def _correct(self, name: str, arriving: Tensor, mean: Tensor, variance: Tensor) -> None:
+    def _correct(self, norm: Norm, arriving: Tensor) -> None:
         """Move stored statistics as what arrived moved: on the mean of the meetings so far, where there are several."""
+        name, mean, variance = norm.mean, self._stored[norm.mean], self._stored[norm.variance]
         mean_then, variance_then = self._unmoved.setdefault(name, (mean.clone(), variance.clone()))
         found = self._arrived.setdefault(name, [])
         found.append(moments(arriving))
@@ -136,8 +134,7 @@ def repair(
 ) -> tuple[str, ...]:
     """Repair a cut model in place in one pass on the same samples; gives the tensors that were fitted."""
     watch = Repaired(module, noted, survey, method)
-    with decomposed(), watch:
-        forward(module, inputs)
+    watch.over(inputs)
     return tuple(watch.fitted)
 
 

@@ -14,10 +14,8 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from coppice.calibration.products import Product
+from coppice.calibration.products import Owners, Product
 from coppice.calibration.watch import Watch
-from coppice.tracing import forward
-from coppice.tracing.composites import decomposed
 
 #: Operators whose result is what they were given, in another shape or type.
 _PASSING = frozenset(
@@ -41,9 +39,8 @@ _PASSING = frozenset(
     )
 )
 _ADDING = frozenset({"aten::add", "aten::add_"})
-#: Operators that normalise by the statistics of the batch or by stored ones -> where the stored mean stands; the
-#: variance comes next.
-BATCH_NORMS = {"aten::native_batch_norm": 3, "aten::_native_batch_norm_legit_no_training": 3}
+#: Operators that normalise by stored statistics: input, scale, shift, mean, variance, ..., epsilon.
+_BATCH_NORMS = frozenset({"aten::native_batch_norm", "aten::_native_batch_norm_legit_no_training"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +51,16 @@ class Norm:
     mean: str
     variance: str
     epsilon: float
+
+
+def norm_of(operator: str, args: Sequence[Any], owners: Owners) -> Norm | None:
+    """The batch norm that a call is, if it is one by stored statistics."""
+    if operator not in _BATCH_NORMS:
+        return None
+    scale, mean, variance = (owners.of(args[place]) for place in (1, 3, 4))
+    if mean is None or variance is None:
+        return None
+    return Norm(scale=scale, mean=mean, variance=variance, epsilon=args[-1])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,8 +103,7 @@ class Survey(Watch):  # type: ignore[no-untyped-call]  # torch leaves its modes 
     def __init__(self, module: nn.Module) -> None:
         super().__init__(module)
         self.seen: dict[str, Seen] = {}
-        self.norms = 0
-        #: Stored mean of a batch norm -> the products whose results it meets.
+        #: Stored mean of every batch norm -> the products whose results it meets.
         self.feeding: dict[str, tuple[str, ...]] = {}
         #: Stored tensors that anything but a product reads, and the operator: the table of an embedding, say.
         self.read: dict[str, str] = {}
@@ -108,6 +114,11 @@ class Survey(Watch):  # type: ignore[no-untyped-call]  # torch leaves its modes 
         #: Tensor -> the number of the call that made it or wrote into it last.
         self._made: MutableMapping[Tensor, int] = WeakTensorKeyDictionary()
         self._met: dict[str, int] = {}
+
+    @property
+    def branching(self) -> frozenset[int]:
+        """The numbers of the calls that make the other sides of sums."""
+        return frozenset(one.branch.call for one in self.seen.values() if one.branch is not None)
 
     def hindrance(self, tensor: str) -> str | None:
         """Why a product's weight can't be fitted; None where it can."""
@@ -160,10 +171,9 @@ class Survey(Watch):  # type: ignore[no-untyped-call]  # torch leaves its modes 
                 self.read.setdefault(owner, name.removeprefix("aten::"))
 
     def _follow(self, name: str, args: Sequence[Any], outcome: Tensor) -> None:
-        norm = self._norm(name, args)
+        norm = norm_of(name, args, self.owners)
         bias = self._bias(args) if name in _ADDING else None
         if norm is not None:
-            self.norms += 1
             self.feeding.setdefault(norm.mean, self._reached(args))
             self._used(args, normed=True)
         elif bias is None and name not in _PASSING:
@@ -204,16 +214,6 @@ class Survey(Watch):  # type: ignore[no-untyped-call]  # torch leaves its modes 
         found = (self._of.get(one, ()) for one in tree_leaves(args) if isinstance(one, Tensor))
         return tuple(dict.fromkeys(name for names in found for name in names))
 
-    def _norm(self, name: str, args: Sequence[Any]) -> Norm | None:
-        """The batch norm that a call is, if it is one by stored statistics."""
-        place = BATCH_NORMS.get(name)
-        if place is None:
-            return None
-        mean, variance = self.owners.of(args[place]), self.owners.of(args[place + 1])
-        if mean is None or variance is None:
-            return None
-        return Norm(scale=self.owners.of(args[1]), mean=mean, variance=variance, epsilon=args[-1])
-
     def _bias(self, args: Sequence[Any]) -> str | None:
         """The stored vector that is added, if that is what the addition adds."""
         names = [self.owners.of(one) for one in args[:2] if isinstance(one, Tensor) and one.dim() == 1]
@@ -223,6 +223,5 @@ class Survey(Watch):  # type: ignore[no-untyped-call]  # torch leaves its modes 
 def survey(module: nn.Module, sample: Sequence[torch.Tensor]) -> Survey:
     """One pass over `module`, in evaluation mode; raises ForwardFailed."""
     seen = Survey(module)
-    with decomposed(), seen:
-        forward(module, sample)
+    seen.over(sample)
     return seen

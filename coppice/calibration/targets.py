@@ -14,11 +14,10 @@ from torch import Tensor, nn
 
 from coppice.calibration.least_squares import most_rows
 from coppice.calibration.products import Product
-from coppice.calibration.survey import BATCH_NORMS, Seen, Survey
+from coppice.calibration.survey import Seen, Survey, norm_of
 from coppice.calibration.watch import Watch
 from coppice.records.plan import Plan
-from coppice.tracing import forward, stored
-from coppice.tracing.composites import decomposed
+from coppice.tracing import stored
 
 #: What the noted outputs of the original may take together, bytes; rows are fewer where they would take more.
 TARGET_BYTES = 512 * 1024 * 1024
@@ -82,7 +81,7 @@ class Original(Holding):  # type: ignore[no-untyped-call]
     """Notes what there is to fit to."""
 
     def __init__(self, module: nn.Module, plan: Plan, survey: Survey, samples: int) -> None:
-        super().__init__(module, {one.branch.call for one in survey.seen.values() if one.branch is not None})
+        super().__init__(module, survey.branching)
         self.noted = Noted()
         self._seen = survey.seen
         self._kept = {
@@ -110,22 +109,20 @@ class Original(Holding):  # type: ignore[no-untyped-call]
 
     def passed(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         """A batch norm: what arrives there."""
-        place = BATCH_NORMS.get(func._schema.name)
-        name = None if place is None else self.owners.of(args[place])
-        if name is not None:
+        norm = norm_of(func._schema.name, args, self.owners)
+        if norm is not None:
             mean, variance = moments(args[0])
-            if name in self._kept:
-                stays = self._kept[name]
+            if norm.mean in self._kept:
+                stays = self._kept[norm.mean]
                 mean, variance = mean[stays], variance[stays]
-            self.noted.norms.setdefault(name, []).append(Statistics(mean=mean, variance=variance))
+            self.noted.norms.setdefault(norm.mean, []).append(Statistics(mean=mean, variance=variance))
         return super().passed(func, args, kwargs)
 
 
 def note(module: nn.Module, plan: Plan, survey: Survey, inputs: Sequence[Tensor], samples: int) -> Noted:
     """One pass over the original on so many samples; raises ForwardFailed."""
     watch = Original(module, plan, survey, samples)
-    with decomposed(), watch:
-        forward(module, inputs)
+    watch.over(inputs)
     return watch.noted
 
 

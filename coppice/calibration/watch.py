@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from coppice.calibration.products import Owners, Product, product_of
+from coppice.tracing import forward
+from coppice.tracing.composites import decomposed
 
 
 class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves its modes untyped
@@ -16,9 +18,15 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves
 
     def __init__(self, module: nn.Module) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
+        self.module = module
         self.owners = Owners(module)
         #: How many calls there were, this one included: the same number for the same call in every width of a model.
         self.number = 0
+
+    def over(self, inputs: Sequence[Tensor]) -> Any:
+        """The outputs of a forward pass that is watched; raises ForwardFailed."""
+        with decomposed(), self:
+            return forward(self.module, inputs)
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None

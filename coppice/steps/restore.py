@@ -123,9 +123,9 @@ def restore(network: Network, shared: Basis | None, cut: nn.Module, plan: Plan, 
 
 def _methods(seen: Survey) -> list[Method]:
     """What there is to try on this model."""
-    methods = [Method.BATCH_NORM] if seen.norms else []
+    methods = [Method.BATCH_NORM] if seen.feeding else []
     methods += [Method.LEAST_SQUARES]
-    return [*methods, Method.RESIDUAL] if any(one.branch is not None for one in seen.seen.values()) else methods
+    return [*methods, Method.RESIDUAL] if seen.branching else methods
 
 
 def nearest(judged: Mapping[str, Fidelity]) -> str:
