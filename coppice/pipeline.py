@@ -15,7 +15,7 @@ from torch import nn
 from coppice import rules
 from coppice.channels import Group
 from coppice.errors import NothingToPrune
-from coppice.formats import AS_IT_CAME, MODEL_PART, open_upload, recognised
+from coppice.formats import AS_IT_CAME, MODEL_PART, Files, open_upload, recognised
 from coppice.formats.source import Source
 from coppice.pages import render
 from coppice.records.accounts import RESULTS
@@ -24,6 +24,7 @@ from coppice.records.report import (
     Artifact,
     FrozenReport,
     GroupReport,
+    InputFile,
     Inspection,
     Progress,
     Quality,
@@ -45,7 +46,7 @@ from coppice.tracing import Network, Traced, trace
 from coppice.version import __version__
 
 Tell = Callable[[Progress], None]
-Files = Mapping[Part, Path]
+Inputs = Mapping[Part, InputFile]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,14 +71,15 @@ def run(request: Request, files: Files, out: Path, progress: Tell) -> Report:
     """
     progress(Progress(step="read", fraction=0.0))
     source = open_upload(request, files)
-    report = deliver(source, prune(source.network, request, progress), request, files, out, progress)
+    inputs = input_files(request, files)
+    report = deliver(source, prune(source.network, request, progress), request, inputs, out, progress)
     return _with_bundle(report, out)
 
 
-def deliver(source: Source, pruned: Pruned, request: Request, files: Files, out: Path, progress: Tell) -> Report:
-    """Measure a cut, write its artifacts into the folder `out`, and load them back."""
+def deliver(source: Source, pruned: Pruned, request: Request, inputs: Inputs, out: Path, progress: Tell) -> Report:
+    """Measure a cut of what was read from `inputs`, write its artifacts into the folder `out`, and load them back."""
     progress(Progress(step="measure", fraction=0.6))
-    report = report_on(source.network, pruned, request, files)
+    report = report_on(source.network, pruned, request, inputs)
     progress(Progress(step="write", fraction=0.7))
     artifacts = (*source.write(pruned.module, pruned.plan, report, out), _plan(pruned.plan, out))
     progress(Progress(step="reload", fraction=0.85))
@@ -85,7 +87,7 @@ def deliver(source: Source, pruned: Pruned, request: Request, files: Files, out:
     report = report.model_copy(update={"artifacts": artifacts, "notes": (*report.notes, *source.notes)})
     by_name = {artifact.name: out / artifact.file for artifact in artifacts}
     written = next(by_name[name] for name in AS_IT_CAME[request.framework] if name in by_name)
-    return _completed(report, source, (files[MODEL_PART[request.framework]].stat().st_size, written.stat().st_size))
+    return _completed(report, source, (inputs[MODEL_PART[request.framework]].bytes, written.stat().st_size))
 
 
 def _completed(report: Report, source: Source, sizes: tuple[int, int]) -> Report:
@@ -102,14 +104,14 @@ def _completed(report: Report, source: Source, sizes: tuple[int, int]) -> Report
     return report.model_copy(update=update)
 
 
-def report_on(network: Network, pruned: Pruned, request: Request, files: Files | None = None) -> Report:
+def report_on(network: Network, pruned: Pruned, request: Request, inputs: Inputs | None = None) -> Report:
     """Measure a cut and say everything of it that is known before files are written; a live model has no files."""
     before, after = measure(network, pruned.module)
     return Report(
         coppice=__version__,
         request=request,
         versions=versions(request.framework),
-        inputs=input_files(request, files or {}),
+        inputs=dict(inputs or {}),
         machine=machine(),
         groups=pruned.groups,
         frozen=pruned.frozen,

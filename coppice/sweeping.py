@@ -16,9 +16,9 @@ from typing import TypeAlias
 
 from coppice import pipeline
 from coppice.errors import CoppiceError, Refused, UserCodeError
-from coppice.formats import open_upload
+from coppice.formats import Files, open_upload
 from coppice.pages import render
-from coppice.pipeline import Files, Pruned, Tell
+from coppice.pipeline import Pruned, Tell
 from coppice.records.accounts import RESULTS
 from coppice.records.report import Artifact, Cost, Failure, Progress, Report
 from coppice.records.request import Request, Task
@@ -54,19 +54,19 @@ def run(request: Request, files: Files, out: Path, progress: Tell) -> Sweep:
 def sweep_files(request: Request, files: Files, out: Path, progress: Tell) -> tuple[Sweep, Mapping[float, Report]]:
     """As `sweep_network`, of an upload: the files of a ratio lie in a folder of their own, named by `label`."""
     progress(Progress(step="read", fraction=0.0))
-    source = open_upload(request, files)
+    source, inputs = open_upload(request, files), input_files(request, files)
 
     def finish(pruned: Pruned, asked: Request, tell: Tell) -> Report:
         folder = out / label(asked.percent)
         folder.mkdir()
         try:
-            return pipeline.with_report(pipeline.deliver(source, pruned, asked, files, folder, tell), folder)
+            return pipeline.with_report(pipeline.deliver(source, pruned, asked, inputs, folder, tell), folder)
         except CoppiceError:
             shutil.rmtree(folder)  # nothing of a model that is not given back stays
             raise
 
     swept, reports = sweep_network(source.network, request, finish, progress)
-    return swept.model_copy(update={"inputs": input_files(request, files)}), reports
+    return swept.model_copy(update={"inputs": inputs}), reports
 
 
 def sweep_network(

@@ -47,7 +47,9 @@ class Judge:
     """Holds models, in evaluation mode, to a network's outputs on samples: `judge.of(module)`."""
 
     def __init__(self, network: Network, samples: Samples) -> None:
-        self._size = max(1, min(BATCH, BATCH_BYTES // max(1, peak(network.module, network.sample))))
+        #: What the activations of one sample take, bytes.
+        self.sample_bytes = max(1, peak(network.module, network.sample))
+        self._size = max(1, min(BATCH, BATCH_BYTES // self.sample_bytes))
         self._wanted = wanted = _outputs(network.module, samples.batches(self._size), OUTPUT_BYTES)
         #: What is judged by.
         self.samples = samples[slice(0, wanted.samples)]

@@ -19,7 +19,6 @@ from coppice.calibration.targets import note
 from coppice.errors import ForwardFailed
 from coppice.records.plan import Plan
 from coppice.records.report import AS_CUT, Candidate, Fidelity, Quality
-from coppice.steps.activations import peak
 from coppice.steps.apply import copied
 from coppice.steps.measure import count_macs
 from coppice.steps.quality import Judge, apart
@@ -66,12 +65,13 @@ def usable(network: Network) -> tuple[Network, Basis | None]:
 
 def _basis(network: Network, samples: Samples) -> Basis:
     fitted, held_out = samples.split()
-    one = max(1, peak(network.module, network.sample))
+    judge = Judge(network, held_out)
+    one = judge.sample_bytes
     most = min(ACTIVATION_BYTES // one, PASS_MACS // max(1, count_macs(network.module, network.sample)))
     some = fitted[slice(0, most)]
     enough = len(some) >= min(FEWEST, len(fitted))
     return Basis(
-        judge=Judge(network, held_out),
+        judge=judge,
         samples=samples,
         fitted=some,
         survey=survey(network.module, network.sample) if enough else None,
