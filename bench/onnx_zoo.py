@@ -28,7 +28,8 @@ import torch  # noqa: E402
 
 from coppice import pipeline  # noqa: E402
 from coppice.errors import CoppiceError  # noqa: E402
-from coppice.records.request import Framework, Part, Request  # noqa: E402
+from coppice.records.frameworks import Framework  # noqa: E402
+from coppice.records.request import Part, Request  # noqa: E402
 
 RESULTS = ROOT / "bench" / "results" / "onnx_zoo.jsonl"
 TABLE = ROOT / "bench" / "onnx_zoo.md"

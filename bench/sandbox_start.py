@@ -14,7 +14,8 @@ import time
 from pathlib import Path
 
 from coppice.errors import CoppiceError
-from coppice.records.request import Framework, Request
+from coppice.records.frameworks import Framework
+from coppice.records.request import Request
 from coppice.sandbox import describe
 from coppice.sandbox.box import Box, Walls, open_box
 from coppice.sandbox.limits import Limits

@@ -2,21 +2,18 @@
 
     CoppiceError
     ├── BadRequest              the call itself is wrong          400, exit 2
-    │   ├── PercentMissing, PercentOutOfRange, UnknownLayer, UnknownCriterion, ...
     ├── BadUpload               a file is not what it should be   422, exit 3
-    │   ├── UnknownFormat, TruncatedFile, HostileArchive, ...
     ├── UserCodeError           the model's own code failed       422, exit 4
     ├── Refused                 the model can't be cut correctly  422, exit 5
     ├── LimitExceeded           a limit of the sandbox was hit    422, exit 6
     ├── AccessError             key or transaction                401/404/409/410, exit 7
     └── InternalError           our own fault                     500, exit 70
 
-A message says what happened, where, and what to do. `code` is stable and machine-readable. `field` names the
-parameter, part or layer at fault where there is one.
-"""
+A message says what happened, where, and what to do; `field` names the parameter, part or layer."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, ClassVar
 
 
@@ -94,6 +91,12 @@ class UnknownCriterion(BadRequest):
     """No criterion has that name."""
 
     code = "unknown_criterion"
+
+
+class PrecisionImpossible(BadRequest):
+    """No file of that kind can hold those precisions together; the message names the nearest that it can."""
+
+    code = "precision_impossible"
 
 
 class SamplesMissing(BadRequest):
@@ -385,15 +388,13 @@ class ServiceUnavailable(InternalError):
     exit_code = 69
 
 
-def _tree(root: type[CoppiceError]) -> dict[str, type[CoppiceError]]:
-    found = {root.code: root}
+def _tree(root: type[CoppiceError]) -> Iterator[tuple[str, type[CoppiceError]]]:
+    yield root.code, root
     for child in root.__subclasses__():
-        for code, error in _tree(child).items():
-            if code in found:
-                raise RuntimeError(f"two errors have the code {code!r}")
-            found[code] = error
-    return found
+        yield from _tree(child)
 
 
 #: code -> class, for turning a child's failure.json back into the error that it was.
-BY_CODE: dict[str, type[CoppiceError]] = _tree(CoppiceError)
+BY_CODE: dict[str, type[CoppiceError]] = dict(_tree(CoppiceError))
+if len(BY_CODE) < len(list(_tree(CoppiceError))):
+    raise RuntimeError("two errors have the same code")

@@ -22,9 +22,10 @@ from coppice.formats.given import given, save_given
 from coppice.formats.keras import live as keras_live
 from coppice.formats.onnx import live as onnx_live
 from coppice.formats.pytorch.named_inputs import forget_names, give_by_name
+from coppice.records.frameworks import Framework
 from coppice.records.plan import Plan
-from coppice.records.report import Inspection, Progress, Report
-from coppice.records.request import SHOWN, Framework, Part, Request, Task
+from coppice.records.report import Inspection, Progress, Report, Tell
+from coppice.records.request import SHOWN, Part, Request, Task
 from coppice.records.sweep import Sweep
 from coppice.records.texts import READERS
 from coppice.steps.apply import copied
@@ -140,7 +141,7 @@ def sweep(
     request = _request(Framework.PYTORCH, Task.SWEEP, told)
     network = _network(model, example_inputs, samples, request.seed)
 
-    def finish(pruned: pipeline.Pruned, asked: Request, _: pipeline.Tell) -> Report:
+    def finish(pruned: pipeline.Pruned, asked: Request, _: Tell) -> Report:
         result = _result(model, pruned, pipeline.report_on(network, pruned, asked))
         results[asked.percent] = result
         return result.report

@@ -1,12 +1,12 @@
 """The heart: a model flows through in one direction.
 
-read -> trace -> score -> plan -> apply -> verify -> restore -> measure -> write -> reload
+read -> trace -> score -> plan -> apply -> verify -> restore -> measure -> write -> reload -> quantize
 """
 
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,10 +18,12 @@ from coppice.errors import NothingToPrune
 from coppice.formats import AS_IT_CAME, MODEL_PART, Files, open_upload, recognised
 from coppice.formats.source import Source
 from coppice.pages import render
+from coppice.quantizing import Dense, quantized
 from coppice.records.accounts import RESULTS
 from coppice.records.plan import Plan
 from coppice.records.report import (
     Artifact,
+    Check,
     FrozenReport,
     GroupReport,
     InputFile,
@@ -29,6 +31,7 @@ from coppice.records.report import (
     Progress,
     Quality,
     Report,
+    Tell,
     Trial,
     Verification,
 )
@@ -38,14 +41,13 @@ from coppice.steps.line import Prepared
 from coppice.steps.make_plan import keeps_output
 from coppice.steps.measure import count_macs, disappointments, machine, measure
 from coppice.steps.provenance import input_files, versions
-from coppice.steps.restore import restore, usable
+from coppice.steps.restore import Basis, restore, usable
 from coppice.steps.score import score
 from coppice.steps.summary import summary
 from coppice.steps.target import allocated, find
 from coppice.tracing import Network, Traced, trace
 from coppice.version import __version__
 
-Tell = Callable[[Progress], None]
 Inputs = Mapping[Part, InputFile]
 
 
@@ -59,6 +61,7 @@ class Pruned:
     frozen: tuple[FrozenReport, ...]
     verification: Verification
     quality: Quality | None
+    basis: Basis | None  # of the samples, for what comes after
     trials: tuple[Trial, ...]
     criterion: str  # what decided which channels go
     notes: tuple[str, ...]
@@ -73,7 +76,7 @@ def run(request: Request, files: Files, out: Path, progress: Tell) -> Report:
     source = open_upload(request, files)
     inputs = input_files(request, files)
     report = deliver(source, prune(source.network, request, progress), request, inputs, out, progress)
-    return _with_bundle(report, out)
+    return with_bundle(report, out)
 
 
 def deliver(source: Source, pruned: Pruned, request: Request, inputs: Inputs, out: Path, progress: Tell) -> Report:
@@ -85,6 +88,8 @@ def deliver(source: Source, pruned: Pruned, request: Request, inputs: Inputs, ou
     progress(Progress(step="reload", fraction=0.85))
     source.reload(pruned.module, artifacts, out)
     report = report.model_copy(update={"artifacts": artifacts, "notes": (*report.notes, *source.notes)})
+    dense = Dense(module=pruned.module, plan=pruned.plan, basis=pruned.basis)
+    report = quantized(source, dense, report, out, progress)
     by_name = {artifact.name: out / artifact.file for artifact in artifacts}
     written = next(by_name[name] for name in AS_IT_CAME[request.framework] if name in by_name)
     return _completed(report, source, (inputs[MODEL_PART[request.framework]].bytes, written.stat().st_size))
@@ -102,6 +107,29 @@ def _completed(report: Report, source: Source, sizes: tuple[int, int]) -> Report
     before, after = costs
     update = {"before": before, "after": after, "warnings": disappointments(before, after)}
     return report.model_copy(update=update)
+
+
+def quantize(request: Request, files: Files, out: Path, progress: Tell) -> Report:
+    """As `run`, but nothing is cut: the uploaded model as it is, in fewer bits."""
+    progress(Progress(step="read", fraction=0.0))
+    source, inputs = open_upload(request, files), input_files(request, files)
+    network, basis = usable(source.network)
+    whole = Pruned(
+        module=network.module,
+        plan=Plan(kept={}),
+        groups=(),
+        frozen=(),
+        verification=Verification(check=Check.NONE),
+        quality=None,
+        basis=basis,
+        trials=(),
+        criterion="none",
+        notes=network.notes,
+    )
+    progress(Progress(step="measure", fraction=0.2))
+    report = report_on(source.network, whole, request, inputs)
+    dense = Dense(module=whole.module, plan=whole.plan, basis=basis)
+    return with_bundle(quantized(source, dense, report, out, progress), out)
 
 
 def report_on(network: Network, pruned: Pruned, request: Request, inputs: Inputs | None = None) -> Report:
@@ -205,6 +233,7 @@ def cut(prepared: Prepared, request: Request, progress: Tell) -> Pruned:
         frozen=frozen,
         verification=found.cut.verification,
         quality=restored.quality,
+        basis=prepared.basis,
         trials=found.trials,
         criterion=prepared.scored.criterion,
         notes=(*network.notes, *prepared.scored.notes, *found.notes, *restored.notes),
@@ -252,7 +281,8 @@ def with_report(report: Report, out: Path, *more: Artifact) -> Report:
     return complete
 
 
-def _with_bundle(report: Report, out: Path) -> Report:
+def with_bundle(report: Report, out: Path) -> Report:
+    """As `with_report`, and an archive of all artifacts."""
     bundle = Artifact(name="bundle", file="bundle.zip", media_type="application/zip")
     complete = with_report(report, out, bundle)
     with zipfile.ZipFile(out / bundle.file, "w") as archive:  # stored: weights do not compress

@@ -18,9 +18,9 @@ from coppice import pipeline
 from coppice.errors import CoppiceError, Refused, UserCodeError
 from coppice.formats import Files, open_upload
 from coppice.pages import render
-from coppice.pipeline import Pruned, Tell
+from coppice.pipeline import Pruned
 from coppice.records.accounts import RESULTS
-from coppice.records.report import Artifact, Cost, Failure, Progress, Report
+from coppice.records.report import Artifact, Cost, Failure, Progress, Report, Tell
 from coppice.records.request import Request, Task
 from coppice.records.sweep import Axis, Point, Sweep
 from coppice.steps.curve import table

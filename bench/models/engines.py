@@ -17,8 +17,9 @@ from bench.models.oracle import checked
 from bench.models.widths import removed, widths
 from coppice import pipeline, rules
 from coppice.errors import CoppiceError
+from coppice.records.frameworks import Framework
 from coppice.records.report import Check, FrozenReport, Progress
-from coppice.records.request import Framework, Request
+from coppice.records.request import Request
 from coppice.steps.account import Names, frozen
 from coppice.steps.apply import copied
 from coppice.steps.measure import count_macs

@@ -18,7 +18,8 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 from coppice.errors import ParameterMissing, UnknownFormat
-from coppice.records.request import CRITERIA, Framework, Heads, Part, Request, Spread, Target, Task
+from coppice.records.frameworks import Framework
+from coppice.records.request import CRITERIA, Heads, Part, Request, Spread, Target, Task
 from coppice.records.texts import READERS
 
 Percent = Annotated[

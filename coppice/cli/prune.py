@@ -11,8 +11,9 @@ import typer
 
 from coppice.cli import options, output, running
 from coppice.errors import ParameterInvalid
+from coppice.records.frameworks import Framework
 from coppice.records.report import Report
-from coppice.records.request import Framework, Part, Request, Task
+from coppice.records.request import Part, Request, Task
 
 #: Suffixes that an output file may have, by what goes in; torch users write both.
 RESULT_SUFFIXES = {Framework.PYTORCH: frozenset({".pt", ".pth"}), Framework.ONNX: frozenset({".onnx"})}

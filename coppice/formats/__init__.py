@@ -15,7 +15,8 @@ from coppice.errors import EmptyFile, NotInstalled, ParameterMissing, TruncatedF
 from coppice.formats.sniff import Kind, sniff
 from coppice.formats.source import Source
 from coppice.records.advice import SHARDS
-from coppice.records.request import Framework, Part, Request
+from coppice.records.frameworks import Framework
+from coppice.records.request import Part, Request
 
 Files = Mapping[Part, Path]
 Opener = Callable[[Request, Files], Source]

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from coppice.records.request import Framework, Task
+from coppice.records.frameworks import Framework
+from coppice.records.request import Task
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 from coppice.errors import BadRequest, InputSizeInvalid, ParameterMissing
 from coppice.http.intake import Intake
-from coppice.records.request import CRITERIA, MAX_POINTS, MOST, Framework, Heads, Spread, Target, Task
+from coppice.records.frameworks import Framework
+from coppice.records.request import CRITERIA, MAX_POINTS, MOST, Heads, Spread, Target, Task
 from coppice.records.texts import READERS
 
 _ALL = frozenset(Framework)

@@ -17,7 +17,8 @@ from coppice.errors import UnsupportedMediaType
 from coppice.http.intake import Intake
 from coppice.http.names import unknown_name
 from coppice.records.advice import SHARDS
-from coppice.records.request import Framework, Part
+from coppice.records.frameworks import Framework
+from coppice.records.request import Part
 from coppice.storage import safe_name
 
 #: Modules that a class file would hide from itself.

@@ -13,7 +13,8 @@ from coppice.http.names import unknown_name
 from coppice.http.parameters import PARAMETERS, parameters_of
 from coppice.http.parameters import names as names_of
 from coppice.http.parts import UploadPart, frameworks_of, part_names, parts_of
-from coppice.records.request import Framework, Request, Task
+from coppice.records.frameworks import Framework
+from coppice.records.request import Request, Task
 
 
 def read_parameters(intake: Intake, given: Iterable[tuple[str, str]]) -> dict[str, object]:

@@ -9,7 +9,17 @@ from coppice.records.request import Task
 from coppice.records.sweep import Sweep
 
 #: Its account.
-ACCOUNTS: Mapping[Task, type[Account]] = {Task.PRUNE: Report, Task.INSPECT: Inspection, Task.SWEEP: Sweep}
+ACCOUNTS: Mapping[Task, type[Account]] = {
+    Task.PRUNE: Report,
+    Task.INSPECT: Inspection,
+    Task.SWEEP: Sweep,
+    Task.QUANTIZE: Report,
+}
 
 #: The artifact that is its result.
-RESULTS: Mapping[Task, str] = {Task.PRUNE: "model", Task.INSPECT: "inspection", Task.SWEEP: "curve"}
+RESULTS: Mapping[Task, str] = {
+    Task.PRUNE: "model",
+    Task.INSPECT: "inspection",
+    Task.SWEEP: "curve",
+    Task.QUANTIZE: "quantized",
+}

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import StrEnum
 
 from pydantic import Field
 
+from coppice.records.quantization import Activations, Format, Precision, Rounding
 from coppice.records.request import Part, Record, Request
 
 
@@ -15,6 +17,10 @@ class Progress(Record):
     step: str = Field(max_length=64, description="word of the pipeline's arrow: read, trace, score, ...")
     fraction: float = Field(ge=0, le=1, description="share of the whole job that is done")
     detail: str = Field(default="", max_length=500, description="what of that step, where there is more to say")
+
+
+#: Where a job tells how far it is.
+Tell = Callable[[Progress], None]
 
 
 class GroupReport(Record):
@@ -140,6 +146,69 @@ class Quality(Record):
     left: dict[str, str] = Field(default_factory=dict, description="tensor -> why its weights were not")
 
 
+class Arithmetic(StrEnum):
+    """What a runtime computes a quantized model in."""
+
+    INTEGER = "integer"  # every product with weights in whole numbers
+    MIXED = "mixed"  # some
+    FLOAT = "float"  # none: whole numbers save room in the file, and neither time nor memory
+
+
+class LayerPrecision(Record):
+    """How the weights of one layer are kept."""
+
+    name: str
+    tensor: str = Field(description="of the model that was quantized")
+    parameters: int
+    precision: Precision
+    rounding: Rounding | None = Field(default=None, description="how its weights became whole numbers")
+    reason: str | None = Field(default=None, description="why it is kept otherwise than was asked")
+
+
+class Raised(Record):
+    """One try on the way to the smallest model within `max_drop`."""
+
+    layers: dict[Precision, int] = Field(description="how many are kept in each precision")
+    bytes: int = Field(description="of all weights")
+    drop: float | None = Field(description="what was lost on the samples held out; null where outputs were no numbers")
+    accepted: bool
+
+
+class Quantized(Record):
+    """The account of a quantized file: what it holds, what its runtime does with it, and how good it is there."""
+
+    output_format: Format
+    runtime: str = Field(description="that ran the file, and its version")
+    weights: Precision = Field(description="as asked")
+    biases: Precision = Field(description="as asked, or what goes with it")
+    activations: Activations = Field(description="as asked, or what goes with it")
+    layers: tuple[LayerPrecision, ...] = Field(description="every layer that multiplies by stored weights")
+    file_bytes: int = Field(description="of the file")
+    float_file_bytes: int = Field(description="of the model that was quantized, in the same kind of file")
+    bytes_by_type: dict[str, int] = Field(description="data type -> bytes of the tensors of that type in the file")
+    arithmetic: Arithmetic = Field(description="integer, mixed or float: what the runtime computes products in")
+    operators: dict[str, int] = Field(description="that multiply by weights, as the runtime runs them")
+    floating: dict[str, str] = Field(
+        default_factory=dict, description="layer computed in floats though whole numbers were asked for -> why"
+    )
+    fidelity: Fidelity | None = Field(
+        default=None, description="of the file in its runtime, against the model as it was sent; on samples held out"
+    )
+    float_fidelity: Fidelity | None = Field(default=None, description="likewise, of the model that was quantized")
+    snr_db: float | None = Field(
+        default=None,
+        description="power of the outputs of the model that was quantized over that of the file's difference from "
+        "them, decibels; null where they are equal",
+    )
+    latency_ms: float | None = Field(default=None, description="median of one sample in the runtime, milliseconds")
+    latency_spread_ms: float | None = Field(default=None, description="interquartile range, milliseconds")
+    float_latency_ms: float | None = Field(
+        default=None, description="median of the float model in the same runtime, by turns, milliseconds"
+    )
+    float_latency_spread_ms: float | None = Field(default=None, description="interquartile range, milliseconds")
+    trials: tuple[Raised, ...] = Field(default=(), description="of the search that `max_drop` means, in their order")
+
+
 class Trial(Record):
     """One cut that was tried on the way to the largest that keeps within `max_drop`."""
 
@@ -200,6 +269,7 @@ class Report(Account):
     criterion: str = Field(default="l1", description="what decided which channels go")
     quality: Quality | None = Field(default=None, description="None where no samples were sent")
     trials: tuple[Trial, ...] = Field(default=(), description="of the search that `max_drop` means, in their order")
+    quantized: Quantized | None = Field(default=None, description="of the quantized file, where one was asked for")
     warnings: tuple[str, ...] = Field(default=(), description="what was not won though channels went")
     machine: Machine | None = Field(default=None, description="that latency was measured on")
 

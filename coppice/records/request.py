@@ -12,7 +12,9 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from coppice.errors import BadRequest, ParameterInvalid, ParameterMissing
+from coppice.records.frameworks import Framework
 from coppice.records.inputs import Input, ModelArgs
+from coppice.records.quantization import Activations, Asked, Format, Precision, Rounding, Wanted, wanted
 
 #: The names of the criteria, for the server, which must not import the engine's table; a test holds them equal.
 CRITERIA = ("auto", "l1", "l2", "geometric_median", "batch_norm", "taylor", "wanda", "obs", "random")
@@ -24,14 +26,6 @@ MAX_ROUND_TO = 1024
 MOST = 0.9
 #: What an inspection shows where `percent` doesn't say.
 SHOWN = 0.5
-
-
-class Framework(StrEnum):
-    """The family of calls that a request belongs to; the values are those of the documents."""
-
-    PYTORCH = "pt"
-    KERAS = "tf"
-    ONNX = "onnx"
 
 
 class Heads(StrEnum):
@@ -64,6 +58,7 @@ class Task(StrEnum):
     PRUNE = "prune"
     INSPECT = "inspect"
     SWEEP = "sweep"
+    QUANTIZE = "quantize"
 
 
 class Part(StrEnum):
@@ -118,6 +113,18 @@ class Request(Record):
         default_factory=dict, description="layer -> numbers of output channels that stay whatever their score"
     )
     restore: bool = Field(default=True, description="repair the kept weights where there are samples")
+    precision: Precision | None = Field(
+        default=None,
+        description="of the weights, and of biases and activations what goes with it; of a cut, quantize what is left",
+    )
+    weights: Precision | None = Field(default=None, description="of the weights alone")
+    biases: Precision | None = Field(default=None, description="of the biases alone")
+    activations: Activations | None = Field(default=None, description="of what flows through the model alone")
+    layers: dict[str, Precision] = Field(
+        default_factory=dict, description="layer, prefix or glob -> precision of its weights, in place of `weights`"
+    )
+    rounding: Rounding = Field(default=Rounding.AUTO, description="how weights become whole numbers")
+    output_format: Format | None = Field(default=None, description="kind of the file with the quantized model")
     seed: int = 0
     heads: Heads = Field(default=Heads.WIDTH, description="whether attention loses width of heads, or whole heads")
     input_size: Annotated[tuple[Input, ...] | None, BeforeValidator(_inputs)] = Field(
@@ -135,11 +142,27 @@ class Request(Record):
             return given
         return {**given, "percent": _percent(given)}
 
+    @property
+    def quantization(self) -> Wanted | None:
+        """What was asked of precision; None where nothing was. Raises PrecisionImpossible, ParameterMissing."""
+        said = (self.precision, self.weights, self.biases, self.activations, self.layers, self.output_format)
+        if self.task is not Task.QUANTIZE and not any(said):
+            return None
+        asked = Asked(
+            precision=self.precision,
+            weights=self.weights,
+            biases=self.biases,
+            activations=self.activations,
+            output_format=self.output_format,
+        )
+        return wanted(self.framework, asked)
+
     @model_validator(mode="after")
     def _of_one_mind(self) -> Self:
         for field, kind, told, contradicts in CONTRADICTIONS:
             if contradicts(self):
                 raise kind(told, field=field)
+        self.quantization  # noqa: B018  which raises
         return self
 
 
@@ -148,6 +171,8 @@ def _percent(given: Mapping[str, Any]) -> float:
         return float(max(given["percents"]))
     if given.get("task") == Task.INSPECT:
         return SHOWN
+    if given.get("task") == Task.QUANTIZE:
+        return 0.0
     if given.get("max_drop") is not None:
         return MOST
     raise ParameterMissing(
@@ -176,6 +201,20 @@ CONTRADICTIONS: tuple[tuple[str, type[BadRequest], str, Callable[[Request], bool
         ParameterMissing,
         "percents is missing. Give the ratios of the sweep, e.g. percents=0.2,0.4,0.6,0.8.",
         lambda request: request.task is Task.SWEEP and not request.percents,
+    ),
+    (
+        "max_drop",
+        ParameterInvalid,
+        "max_drop is that of the cut, and rounding loses more: prune with it, then quantize the result (source_txid).",
+        lambda request: (
+            request.max_drop is not None and request.task is Task.PRUNE and request.quantization is not None
+        ),
+    ),
+    (
+        "percent",
+        ParameterInvalid,
+        "percent is the fraction of a cut, and quantize cuts nothing: prune with quantize=int8 does both.",
+        lambda request: request.task is Task.QUANTIZE and request.percent != 0,
     ),
     (
         "percents",

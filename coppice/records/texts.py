@@ -20,16 +20,9 @@ from itertools import chain
 from typing import Any, TypeVar
 
 from coppice.errors import ParameterInvalid, ParameterMissing, PercentOutOfRange, UnknownCriterion
+from coppice.records.frameworks import Framework
 from coppice.records.inputs import parse_input_size, parse_model_args
-from coppice.records.request import (
-    CRITERIA,
-    MAX_POINTS,
-    MAX_ROUND_TO,
-    Framework,
-    Heads,
-    Spread,
-    Target,
-)
+from coppice.records.request import CRITERIA, MAX_POINTS, MAX_ROUND_TO, Heads, Spread, Target
 
 Choice = TypeVar("Choice", bound=StrEnum)
 Value = TypeVar("Value")

@@ -14,8 +14,9 @@ from pathlib import Path
 
 import torch
 
+from coppice.records.frameworks import Framework
 from coppice.records.report import InputFile
-from coppice.records.request import Framework, Part, Request
+from coppice.records.request import Part, Request
 
 #: What a result depends on beside Python and torch; a package that is not installed was not used.
 PACKAGES = ("numpy", "scipy")

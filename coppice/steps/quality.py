@@ -67,6 +67,20 @@ class Judge:
         """How a model does that gives outputs of the same shapes; one that does not is as far away as can be."""
         return self._fidelity(_outputs(module, self.samples.batches(self._size)))
 
+    def snr(self, reference: nn.Module, module: nn.Module) -> float | None:
+        """Power of a model's outputs over that of another's difference from them, decibels; None where none differs.
+
+        Of all outputs together, each less its mean over the samples, which says nothing of them.
+        """
+        wanted, found = (_outputs(one, self.samples.batches(self._size)) for one in (reference, module))
+        if found.shapes != wanted.shapes:
+            return None
+        power = noise = 0.0
+        for want, got in zip(wanted.leaves, found.leaves, strict=True):
+            power += (want.double() - want.double().mean(0)).square().sum().item()
+            noise += (want.double() - got.double()).square().sum().item()
+        return 10 * math.log10(power / noise) if power and noise and math.isfinite(power / noise) else None
+
     def _fidelity(self, found: _Outputs) -> Fidelity:
         wanted, answer, labels = self._wanted, self._answer, self.samples.labels
         if found.shapes != wanted.shapes:

@@ -14,8 +14,9 @@ import pytest
 
 from coppice.client import Client
 from coppice.errors import CoppiceError, KeyInvalid, OutOfMemory, ResultExpired, ServiceUnavailable
+from coppice.records.frameworks import Framework
 from coppice.records.report import Progress
-from coppice.records.request import Framework, Part, Request
+from coppice.records.request import Part, Request
 
 Answer = tuple[int, dict[str, Any] | bytes]
 REQUEST = Request(framework=Framework.KERAS, percent=0.4, omit=("a", "b"), files={Part.MODEL: "m.h5"})

@@ -18,7 +18,8 @@ from coppice.channels import Channels
 from coppice.criteria import CRITERIA, Needs
 from coppice.errors import CriterionUnsuitable, SamplesMissing, UnknownCriterion
 from coppice.formats.onnx.source import open_onnx
-from coppice.records.request import Framework, Part, Request
+from coppice.records.frameworks import Framework
+from coppice.records.request import Part, Request
 from coppice.steps.score import Scored, score
 from coppice.tracing import Network, trace
 from tests.criteria.networks import Perceptron, Small, sampled

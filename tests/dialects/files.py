@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 from coppice import pipeline
 from coppice.formats import open_upload
+from coppice.records.frameworks import Framework as Call
 from coppice.records.report import Report
-from coppice.records.request import Framework as Call
 from coppice.records.request import Part, Request
 from tests.dialects.frameworks import Framework
 

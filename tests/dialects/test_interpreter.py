@@ -10,7 +10,8 @@ import torch
 
 from coppice.formats import open_upload
 from coppice.keras_layers.tree import tensors_in
-from coppice.records.request import Framework, Part, Request
+from coppice.records.frameworks import Framework
+from coppice.records.request import Part, Request
 from tests.dialects.files import Dialect, Saved
 from tests.dialects.test_round_trip import APPLICATIONS, LONG, SMALL, writes
 

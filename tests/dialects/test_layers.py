@@ -11,7 +11,7 @@ import torch
 
 from coppice.formats import open_upload
 from coppice.keras_layers.tree import tensors_in
-from coppice.records.request import Framework as Calls
+from coppice.records.frameworks import Framework as Calls
 from coppice.records.request import Part, Request
 from tests.dialects.frameworks import Framework
 

@@ -19,7 +19,8 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from coppice import pipeline
-from coppice.records.request import Framework, Part, Request
+from coppice.records.frameworks import Framework
+from coppice.records.request import Part, Request
 from tests import keras_h5
 from tests.keras import builders
 from tests.onnx import builders as onnx_builders

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from coppice.records.request import Framework, Part, Request
+from coppice.records.frameworks import Framework
+from coppice.records.request import Part, Request
 
 #: The class file of the documents, letter for letter.
 NET = """\

@@ -16,9 +16,10 @@ from coppice.errors import UnknownTransaction
 from coppice.http.app import create_app
 from coppice.jobs.desk import Desk
 from coppice.jobs.keys import ANONYMOUS, Keys
+from coppice.records.frameworks import Framework
 from coppice.records.job import Job, JobState, StoredArtifact
 from coppice.records.report import Artifact, Failure, Progress
-from coppice.records.request import Framework, Part, Request
+from coppice.records.request import Part, Request
 from coppice.settings import Settings
 from coppice.storage import Storage, result_key
 

@@ -8,9 +8,10 @@ import httpx
 import pytest
 
 from coppice.jobs.desk import Desk
+from coppice.records.frameworks import Framework
 from coppice.records.inputs import Input
 from coppice.records.job import JobState
-from coppice.records.request import Framework, Part, Request, Task
+from coppice.records.request import Part, Request, Task
 from coppice.settings import Settings
 from coppice.storage import result_key
 from tests.http.service import TXID, ShownDesk, files_under, job, served, stored

@@ -10,8 +10,9 @@ from coppice.criteria import CRITERIA as TABLE
 from coppice.errors import CoppiceError
 from coppice.http.parameters import PARAMETERS
 from coppice.records.call import PARAMETERS as CLIENT_NAMES
+from coppice.records.frameworks import Framework
 from coppice.records.inputs import Input
-from coppice.records.request import CRITERIA, MOST, SHOWN, Framework, Heads, Part, Request, Spread, Target, Task
+from coppice.records.request import CRITERIA, MOST, SHOWN, Heads, Part, Request, Spread, Target, Task
 from coppice.records.texts import READERS, written
 from coppice.settings import Settings
 from tests.http.service import served

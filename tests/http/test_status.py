@@ -8,8 +8,9 @@ import pytest
 
 from coppice.jobs.desk import Desk
 from coppice.jobs.keys import Keys
+from coppice.records.frameworks import Framework
 from coppice.records.job import JobState
-from coppice.records.request import Framework, Part, Request
+from coppice.records.request import Part, Request
 from coppice.settings import Settings
 from tests.http.service import RESULT, TABLE, TXID, Client, ShownDesk, job, keep_results, served
 

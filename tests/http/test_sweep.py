@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from coppice.records.request import Framework, Part, Request, Task
+from coppice.records.frameworks import Framework
+from coppice.records.request import Part, Request, Task
 from coppice.settings import Settings
 from tests.http.service import served
 from tests.http.test_inspect import KERAS, PT, TORCH, accepted

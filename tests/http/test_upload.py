@@ -10,8 +10,9 @@ import httpx
 import pytest
 
 from coppice.jobs.desk import Desk
+from coppice.records.frameworks import Framework
 from coppice.records.inputs import Input
-from coppice.records.request import Framework, Part, Request
+from coppice.records.request import Part, Request
 from coppice.settings import Settings
 from tests.http.service import Client, files_under, served, uploads_of
 

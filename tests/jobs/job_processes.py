@@ -19,9 +19,10 @@ from uuid import uuid4
 
 from coppice.errors import JobCrashed
 from coppice.jobs.desk import Desk
+from coppice.records.frameworks import Framework
 from coppice.records.job import Job, JobState
 from coppice.records.report import Artifact, Check, Cost, Progress, Report, Verification
-from coppice.records.request import Framework, Part, Request
+from coppice.records.request import Part, Request
 from coppice.settings import Settings
 from coppice.storage import Storage, upload_key
 

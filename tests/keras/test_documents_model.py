@@ -9,8 +9,9 @@ import h5py
 import pytest
 
 from coppice import pipeline
+from coppice.records.frameworks import Framework
 from coppice.records.report import Check
-from coppice.records.request import Framework, Part, Request
+from coppice.records.request import Part, Request
 from tests.keras_h5 import DOCUMENTS_INPUT, DOCUMENTS_MODEL, sequential
 
 # Each runs the whole pipeline, clean process and all: seconds.

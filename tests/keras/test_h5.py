@@ -12,8 +12,9 @@ import pytest
 
 from coppice import pipeline
 from coppice.formats.keras import h5 as keras_h5
+from coppice.records.frameworks import Framework
 from coppice.records.report import Report
-from coppice.records.request import Framework, Part, Request
+from coppice.records.request import Part, Request
 from tests.keras.builders import Array, input_layer, layer, numbers, sequential, weights, write_h5
 
 # Each runs the whole pipeline, clean process and all: seconds.

@@ -13,7 +13,8 @@ import torch
 from coppice import pipeline
 from coppice.formats.keras import h5 as keras_h5
 from coppice.formats.keras.network import open_model
-from coppice.records.request import Framework, Request
+from coppice.records.frameworks import Framework
+from coppice.records.request import Request
 
 OLD = Path(__file__).parent / "old"
 each_file = pytest.mark.parametrize("path", sorted(OLD.glob("*.h5")), ids=lambda path: path.stem)

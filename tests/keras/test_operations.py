@@ -10,7 +10,8 @@ import torch
 
 from coppice import pipeline
 from coppice.keras_layers.meanings import picked
-from coppice.records.request import Framework, Request
+from coppice.records.frameworks import Framework
+from coppice.records.request import Request
 from tests.keras.builders import called, functional, input_layer, layer, numbers, opened, weights
 
 

@@ -10,7 +10,8 @@ import torch
 from coppice import pipeline
 from coppice.formats.keras.network import OpenModel, open_model
 from coppice.keras_layers import KerasNetwork
-from coppice.records.request import Framework, Request
+from coppice.records.frameworks import Framework
+from coppice.records.request import Request
 from tests.keras.builders import called, functional, input_layer, layer, numbers, opened, sequential, weights
 
 WINDOW = {"kernel_size": [3, 3], "strides": [1, 1], "padding": "same", "activation": "relu", "use_bias": True}

@@ -12,7 +12,8 @@ import torch
 from coppice import pipeline
 from coppice.errors import DatasetInvalid
 from coppice.formats.keras.source import open_keras
-from coppice.records.request import Framework, Part, Request
+from coppice.records.frameworks import Framework
+from coppice.records.request import Part, Request
 from coppice.tracing import Network
 from tests.keras.builders import Entry, called, functional, input_layer, layer, numbers, sequential, weights, write_h5
 

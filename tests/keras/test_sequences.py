@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from coppice import pipeline
 from coppice.formats.keras.network import OpenModel, open_model
 from coppice.keras_layers import KerasNetwork
-from coppice.records.request import Framework, Request
+from coppice.records.frameworks import Framework
+from coppice.records.request import Request
 from tests.keras.builders import (
     KERAS_3,
     Entry,

@@ -15,7 +15,8 @@ from coppice import pipeline
 from coppice.errors import HostileFile, TruncatedFile
 from coppice.formats.keras import zip as keras_zip
 from coppice.formats.keras.network import open_model
-from coppice.records.request import Framework, Part, Request
+from coppice.records.frameworks import Framework
+from coppice.records.request import Part, Request
 from tests.keras.builders import called_3, functional, input_layer, layer, numbers, write_keras
 
 # Each runs the whole pipeline, clean process and all: seconds.

@@ -18,8 +18,9 @@ from coppice.formats.onnx.file import read
 from coppice.formats.onnx.source import open_onnx
 from coppice.formats.onnx.write import edited
 from coppice.onnx_operators import OnnxNetwork
+from coppice.records.frameworks import Framework
 from coppice.records.report import FrozenReport, GroupReport, Report, Verification
-from coppice.records.request import Framework, Part, Request
+from coppice.records.request import Part, Request
 
 Array = NDArray[Any]
 #: The IR version that came with an operator set, so that old files look as they did.

@@ -17,8 +17,9 @@ from coppice.cli.app import app
 from coppice.http.intake import INTAKES
 from coppice.http.parts import find_part
 from coppice.http.reading import read_parameters, to_request
+from coppice.records.frameworks import Framework
 from coppice.records.inputs import Input
-from coppice.records.request import Framework, Part
+from coppice.records.request import Part
 from coppice.settings import Settings
 from tests.onnx.builders import between, initializers, run, weights, with_zeros
 from tests.serving import DONE, serving

@@ -11,7 +11,8 @@ import torch
 
 from coppice import pipeline
 from coppice.formats.keras.source import KerasSource
-from coppice.records.request import Framework, Part, Request
+from coppice.records.frameworks import Framework
+from coppice.records.request import Part, Request
 from tests.keras_h5 import Layer, convolution, dense, sequential
 from tests.onnx.builders import run
 

@@ -12,8 +12,9 @@ from onnx import helper
 
 from coppice.errors import DatasetInvalid
 from coppice.formats.onnx.source import open_onnx
+from coppice.records.frameworks import Framework
 from coppice.records.inputs import parse_input_size
-from coppice.records.request import Framework, Part, Request
+from coppice.records.request import Part, Request
 from coppice.tracing import Network
 from tests.onnx.builders import between, graph, numbers, weights
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from coppice.records.frameworks import Framework
 from coppice.records.inputs import Input
 from coppice.records.report import (
     Candidate,
@@ -20,7 +21,7 @@ from coppice.records.report import (
     Trial,
     Verification,
 )
-from coppice.records.request import Framework, Part, Request, Spread, Task
+from coppice.records.request import Part, Request, Spread, Task
 from coppice.records.sweep import Axis, Merit, Point, Sweep
 
 #: The name of a layer, as nobody well-meaning gives it.

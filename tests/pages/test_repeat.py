@@ -17,7 +17,8 @@ from coppice.http.intake import INTAKES
 from coppice.http.parts import find_part
 from coppice.http.reading import read_parameters, to_request
 from coppice.pages.repeat import command_line, curl
-from coppice.records.request import Framework, Part, Request, Task
+from coppice.records.frameworks import Framework
+from coppice.records.request import Part, Request, Task
 from tests.pages.accounts import REQUEST
 
 REQUESTS = {

@@ -18,8 +18,9 @@ from uuid import uuid4
 import pytest
 
 from coppice.errors import IsolationUnavailable, Refused
+from coppice.records.frameworks import Framework
 from coppice.records.report import Account, Artifact, Check, Cost, Progress, Report, Verification
-from coppice.records.request import Framework, Request
+from coppice.records.request import Request
 from coppice.sandbox.bare import Bare
 from coppice.sandbox.box import Walls
 from coppice.sandbox.bubblewrap import Bubblewrap

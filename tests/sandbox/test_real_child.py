@@ -10,9 +10,10 @@ import torch
 from torch import nn
 
 from coppice.errors import ClassFileInvalid, CoppiceError, OutOfMemory, TimeLimit, UserCodeError
+from coppice.records.frameworks import Framework
 from coppice.records.inputs import Input
 from coppice.records.report import Check, Progress, Report
-from coppice.records.request import Framework, Part, Request
+from coppice.records.request import Part, Request
 from coppice.sandbox.limits import Limits
 from coppice.sandbox.opening import child_command
 from coppice.sandbox.runner import BoxRunner, private

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from coppice.errors import DiskLimit, JobCrashed
+from coppice.records.frameworks import Framework
 from coppice.records.report import Artifact, Report
-from coppice.records.request import Framework, Request, Task
+from coppice.records.request import Request, Task
 from coppice.records.sweep import Sweep
 from coppice.sandbox.results import InvalidResult, collect
 

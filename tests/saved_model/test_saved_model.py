@@ -26,7 +26,8 @@ from coppice.formats.saved_model.bundle import read_bundle
 from coppice.formats.saved_model.constants import CantEdit
 from coppice.formats.saved_model.protos import Message, read
 from coppice.formats.sniff import Kind, sniff
-from coppice.records.request import Framework, Part, Request
+from coppice.records.frameworks import Framework
+from coppice.records.request import Part, Request
 from tests.saved_model.conftest import FIXTURES
 from tests.saved_model.folders import files_of, graph_of, shapes_by_variable, sharded, with_graph, zipped
 

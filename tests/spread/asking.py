@@ -7,8 +7,9 @@ from typing import Any
 from torch import nn
 
 from coppice.pipeline import Pruned, prune
+from coppice.records.frameworks import Framework
 from coppice.records.plan import Plan
-from coppice.records.request import Framework, Request
+from coppice.records.request import Request
 from coppice.tracing import Network, stored
 
 

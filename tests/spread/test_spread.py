@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from coppice.errors import NothingToPrune, ParameterInvalid, TargetUnreachable, UnknownLayer
 from coppice.pipeline import inspect_network, prepare
+from coppice.records.frameworks import Framework
 from coppice.records.report import Check
-from coppice.records.request import Framework, Request, Spread, Task
+from coppice.records.request import Request, Spread, Task
 from coppice.steps.line import first, nearby
 from coppice.steps.target import find
 from tests.engine.models import Net, network

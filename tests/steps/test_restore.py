@@ -16,8 +16,9 @@ from torch import Tensor, nn
 
 from coppice import pipeline
 from coppice.calibration import least_squares
+from coppice.records.frameworks import Framework
 from coppice.records.report import Fidelity, Progress
-from coppice.records.request import Framework, Request
+from coppice.records.request import Request
 from coppice.steps.apply import copied
 from coppice.steps.restore import nearest
 from coppice.tracing import Layer, Network

@@ -14,8 +14,9 @@ from bench.models.engines import RATIO, drawn
 from bench.models.oracle import checked
 from bench.models.widths import widths
 from coppice import pipeline
+from coppice.records.frameworks import Framework
 from coppice.records.report import Progress
-from coppice.records.request import Framework, Request
+from coppice.records.request import Request
 
 pytestmark = pytest.mark.slow
 

@@ -1,0 +1,119 @@
+"""The end of the arrow where fewer bits are asked for: quantize -> write -> run in the file's own runtime -> judge.
+
+What is quantized is a model in floats: one that was cut, or one as it was sent.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from coppice.formats.quantized import Quantizing, Written, write_quantized
+from coppice.formats.source import Source
+from coppice.records.plan import Plan
+from coppice.records.report import Progress, Quantized, Report, Tell
+from coppice.steps.quality import Judge
+from coppice.steps.quantize import Outcome, quantize
+from coppice.steps.restore import Basis
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dense:
+    """What is quantized: a module in floats, and what was cut of it before."""
+
+    module: nn.Module
+    plan: Plan
+    basis: Basis | None
+
+
+def quantized(source: Source, dense: Dense, report: Report, out: Path, progress: Tell) -> Report:
+    """Quantize a model as the report's request says, write and run it; gives the report with what came of it.
+
+    The float files that may be in `out` already stay.
+    """
+    request, basis = report.request, dense.basis
+    wanted = request.quantization
+    if wanted is None:
+        return report
+    progress(Progress(step="quantize", fraction=0.88))
+    outcome = quantize(source.network, dense.module, request, basis)
+    progress(Progress(step="write", fraction=0.93, detail=f"{wanted.output_format}, run in its own runtime"))
+    task = Quantizing(
+        wanted=wanted,
+        source=source,
+        plan=dense.plan,
+        dense=dense.module,
+        model=outcome.model,
+        calibration=None if basis is None else basis.fitted,
+        held_out=None if basis is None else basis.judge.samples,
+    )
+    written = write_quantized(request.framework, task, out)
+    account = _account(task, outcome, written, basis, out)
+    update = {
+        "quantized": account,
+        "artifacts": (*report.artifacts, *written.artifacts),
+        "notes": (*report.notes, *outcome.model.notes, *written.notes),
+        "warnings": (*report.warnings, *_disappointments(account)),
+    }
+    return report.model_copy(update=update)
+
+
+class _Recorded(nn.Module):
+    """Gives what a file's runtime gave for the samples held out, batch after batch."""
+
+    def __init__(self, outputs: tuple[Tensor, ...]) -> None:
+        super().__init__()
+        self._outputs, self._next = outputs, 0
+
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        """As many rows as there are inputs."""
+        start, size = self._next, next(entry.shape[0] for entry in inputs if entry.dim())
+        self._next += size
+        return tuple(leaf[start : start + size] for leaf in self._outputs)
+
+
+def _account(task: Quantizing, outcome: Outcome, written: Written, basis: Basis | None, out: Path) -> Quantized:
+    judge: Judge | None = None if basis is None else basis.judge
+    judged = judge is not None and written.outputs is not None
+    float_latency, latency = written.latencies or (None, None)
+    numbers = task.wanted.numbers
+    return Quantized(
+        output_format=task.wanted.output_format,
+        runtime=written.runtime,
+        weights=numbers.weights,
+        biases=numbers.biases,
+        activations=numbers.activations,
+        layers=outcome.layers,
+        file_bytes=(out / written.artifacts[0].file).stat().st_size,
+        float_file_bytes=written.float_bytes,
+        bytes_by_type=dict(written.bytes_by_type),
+        arithmetic=written.arithmetic,
+        operators=dict(written.operators),
+        floating=dict(written.floating),
+        fidelity=judge.of(_Recorded(written.outputs)) if judge and judged and written.outputs else None,
+        float_fidelity=None if judge is None else judge.of(task.dense),
+        snr_db=judge.snr(task.dense, _Recorded(written.outputs)) if judge and judged and written.outputs else None,
+        latency_ms=latency.milliseconds if latency else None,
+        latency_spread_ms=latency.spread if latency else None,
+        float_latency_ms=float_latency.milliseconds if float_latency else None,
+        float_latency_spread_ms=float_latency.spread if float_latency else None,
+        trials=outcome.trials,
+    )
+
+
+def _disappointments(account: Quantized) -> tuple[str, ...]:
+    """What was not won, a sentence each."""
+    found = []
+    if account.file_bytes >= account.float_file_bytes:
+        found.append(
+            f"The quantized file is not smaller: {account.file_bytes:,} bytes, in floats {account.float_file_bytes:,}."
+        )
+    latency, before = account.latency_ms, account.float_latency_ms
+    if latency is not None and before is not None and latency > before:
+        found.append(
+            f"The quantized model is slower here than in floats: one sample takes {latency:.3g} ms in "
+            f"{account.runtime}, in floats {before:.3g} ms."
+        )
+    return tuple(found)
