@@ -114,13 +114,14 @@ def quantize(request: Request, files: Files, out: Path, progress: Tell) -> Repor
     progress(Progress(step="read", fraction=0.0))
     source, inputs = open_upload(request, files), input_files(request, files)
     network, basis = usable(source.network)
+    uncut = restore(network, basis, network.module, Plan(kept={}), wanted=False)  # which judges it
     whole = Pruned(
-        module=network.module,
+        module=uncut.module,
         plan=Plan(kept={}),
         groups=(),
         frozen=(),
         verification=Verification(check=Check.NONE),
-        quality=None,
+        quality=uncut.quality,
         basis=basis,
         trials=(),
         criterion="none",
