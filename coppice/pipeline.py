@@ -49,6 +49,7 @@ from coppice.tracing import Network, Traced, trace
 from coppice.version import __version__
 
 Inputs = Mapping[Part, InputFile]
+_COSTS = ("before", "after")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,6 +130,8 @@ def quantize(request: Request, files: Files, out: Path, progress: Tell) -> Repor
     )
     progress(Progress(step="measure", fraction=0.2))
     report = report_on(source.network, whole, request, inputs)
+    sent = {"file_bytes": inputs[MODEL_PART[request.framework]].bytes}
+    report = report.model_copy(update={cost: getattr(report, cost).model_copy(update=sent) for cost in _COSTS})
     dense = Dense(module=whole.module, plan=whole.plan, basis=basis)
     return with_bundle(quantized(source, dense, report, out, progress), out)
 
