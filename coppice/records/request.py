@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from enum import StrEnum
+from itertools import product
 from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -15,6 +16,7 @@ from coppice.errors import BadRequest, ParameterInvalid, ParameterMissing
 from coppice.records.frameworks import Framework
 from coppice.records.inputs import Input, ModelArgs
 from coppice.records.quantization import Activations, Asked, Format, Precision, Rounding, Wanted, wanted
+from coppice.records.spot import Spot
 
 #: The names of the criteria, for the server, which must not import the engine's table; a test holds them equal.
 CRITERIA = ("auto", "l1", "l2", "geometric_median", "batch_norm", "taylor", "wanda", "obs", "random")
@@ -81,6 +83,11 @@ def _inputs(given: Any) -> Any:
     return ({"shape": given},) if isinstance(given, (tuple, list)) and given and isinstance(given[0], int) else given
 
 
+#: What only a cut has use for, and what only numbers of fewer bits have.
+_OF_CUTS = ("omit", "criterion", "spread", "target", "round_to", "ratios", "keep", "restore", "heads")
+_OF_NUMBERS = ("precision", "weights", "biases", "activations", "layers", "rounding", "output_format")
+
+
 class Request(Record):
     """One job: what to cut, or to look at, and from which files."""
 
@@ -117,6 +124,12 @@ class Request(Record):
         default=None,
         description="of the weights, and of biases and activations what goes with it; of a cut, quantize what is left",
     )
+    precisions: tuple[Precision, ...] = Field(
+        default=(),
+        max_length=MAX_POINTS,
+        description="of a sweep, each as `precision` of every ratio, float32 being what is not quantized; without "
+        "ratios, of the model as it is",
+    )
     weights: Precision | None = Field(default=None, description="of the weights alone")
     biases: Precision | None = Field(default=None, description="of the biases alone")
     activations: Activations | None = Field(default=None, description="of what flows through the model alone")
@@ -143,10 +156,28 @@ class Request(Record):
         return {**given, "percent": _percent(given)}
 
     @property
+    def spots(self) -> tuple[Spot, ...]:
+        """The points of a sweep beside the model as it was sent, by ratio and then as the precisions stand."""
+        pairs = product(self.percents or (0.0,), self.precisions or (Precision.FLOAT32,))
+        found = (Spot(percent=percent, precision=precision) for percent, precision in pairs)
+        return tuple(spot for spot in found if spot.percent or spot.quantized)
+
+    def at(self, spot: Spot) -> Request:
+        """The request that makes one point of a sweep by itself."""
+        idle = (() if spot.percent else _OF_CUTS) + (() if spot.quantized else _OF_NUMBERS)
+        update = {name: Request.model_fields[name].get_default(call_default_factory=True) for name in idle}
+        update |= {"percent": spot.percent, "percents": (), "precisions": ()}
+        update["task"] = Task.PRUNE if spot.percent else Task.QUANTIZE
+        return self.model_copy(update={**update, "precision": spot.precision} if spot.quantized else update)
+
+    @property
     def quantization(self) -> Wanted | None:
-        """What was asked of precision; None where nothing was. Raises PrecisionImpossible, ParameterMissing."""
+        """What was asked of precision; None where nothing was, or of a sweep, whose points say it one by one.
+
+        Raises PrecisionImpossible, ParameterMissing.
+        """
         said = (self.precision, self.weights, self.biases, self.activations, self.layers, self.output_format)
-        if self.task is not Task.QUANTIZE and not any(said):
+        if self.task is Task.SWEEP or (self.task is not Task.QUANTIZE and not any(said)):
             return None
         asked = Asked(
             precision=self.precision,
@@ -162,8 +193,13 @@ class Request(Record):
         for field, kind, told, contradicts in CONTRADICTIONS:
             if contradicts(self):
                 raise kind(told, field=field)
-        self.quantization  # noqa: B018  which raises
+        for one in (self, *(self.at(spot) for spot in self.spots if spot.quantized)):
+            one.quantization  # noqa: B018  which raises
         return self
+
+
+#: The model as it was sent.
+_WHOLE = Spot(percent=0.0, precision=Precision.FLOAT32)
 
 
 def _percent(given: Mapping[str, Any]) -> float:
@@ -171,7 +207,7 @@ def _percent(given: Mapping[str, Any]) -> float:
         return float(max(given["percents"]))
     if given.get("task") == Task.INSPECT:
         return SHOWN
-    if given.get("task") == Task.QUANTIZE:
+    if given.get("task") in (Task.QUANTIZE, Task.SWEEP):
         return 0.0
     if given.get("max_drop") is not None:
         return MOST
@@ -199,8 +235,58 @@ CONTRADICTIONS: tuple[tuple[str, type[BadRequest], str, Callable[[Request], bool
     (
         "percents",
         ParameterMissing,
-        "percents is missing. Give the ratios of the sweep, e.g. percents=0.2,0.4,0.6,0.8.",
-        lambda request: request.task is Task.SWEEP and not request.percents,
+        "percents is missing. Give the ratios of the sweep, e.g. percents=0.2,0.4,0.6,0.8; or the precisions of one, "
+        "e.g. precisions=float32,int8,int4.",
+        lambda request: request.task is Task.SWEEP and not (request.percents or request.precisions),
+    ),
+    (
+        "percents",
+        ParameterInvalid,
+        "percents has a 0: the whole model is the first point of every curve. Leave it out.",
+        lambda request: 0 in request.percents and not request.precisions,
+    ),
+    (
+        "precisions",
+        ParameterInvalid,
+        "precisions are those of a sweep. Give precision for a single model, or sweep.",
+        lambda request: request.task is not Task.SWEEP and bool(request.precisions),
+    ),
+    (
+        "precision",
+        ParameterInvalid,
+        "precision is that of one model, and a sweep has several: give precisions, e.g. precisions=float32,int8.",
+        lambda request: request.task is Task.SWEEP and request.precision is not None,
+    ),
+    (
+        "weights",
+        ParameterInvalid,
+        "weights is the precision of one model's, and a sweep has several: give precisions, e.g. "
+        "precisions=float32,int8.",
+        lambda request: request.task is Task.SWEEP and request.weights is not None,
+    ),
+    (
+        "precisions",
+        ParameterMissing,
+        "precisions is missing: what was said of numbers of fewer bits is of no use in a sweep without them. Add e.g. "
+        "precisions=float32,int8.",
+        lambda request: (
+            request.task is Task.SWEEP
+            and not any(spot.quantized for spot in request.spots)
+            and any(getattr(request, name) != getattr(request.at(_WHOLE), name) for name in _OF_NUMBERS)
+        ),
+    ),
+    (
+        "precisions",
+        ParameterInvalid,
+        "precisions has float32 alone and no ratio of a cut: that is the model as it was sent, the first point of "
+        "every curve. Add a precision, e.g. int8, or percents.",
+        lambda request: request.task is Task.SWEEP and not request.spots,
+    ),
+    (
+        "precisions",
+        ParameterInvalid,
+        f"percents times precisions are more than {MAX_POINTS} points. Give fewer of either.",
+        lambda request: request.task is Task.SWEEP and len(request.spots) > MAX_POINTS,
     ),
     (
         "max_drop",
