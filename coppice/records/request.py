@@ -193,7 +193,8 @@ class Request(Record):
         for field, kind, told, contradicts in CONTRADICTIONS:
             if contradicts(self):
                 raise kind(told, field=field)
-        for one in (self, *(self.at(spot) for spot in self.spots if spot.quantized)):
+        asked: list[Request] = [self, *(self.at(spot) for spot in self.spots if spot.quantized)]
+        for one in asked:
             one.quantization  # noqa: B018  which raises
         return self
 
@@ -235,8 +236,7 @@ CONTRADICTIONS: tuple[tuple[str, type[BadRequest], str, Callable[[Request], bool
     (
         "percents",
         ParameterMissing,
-        "percents is missing. Give the ratios of the sweep, e.g. percents=0.2,0.4,0.6,0.8; or the precisions of one, "
-        "e.g. precisions=float32,int8,int4.",
+        "percents is missing. Give ratios, e.g. percents=0.2,0.4,0.6,0.8, or precisions, or both.",
         lambda request: request.task is Task.SWEEP and not (request.percents or request.precisions),
     ),
     (
@@ -260,15 +260,13 @@ CONTRADICTIONS: tuple[tuple[str, type[BadRequest], str, Callable[[Request], bool
     (
         "weights",
         ParameterInvalid,
-        "weights is the precision of one model's, and a sweep has several: give precisions, e.g. "
-        "precisions=float32,int8.",
+        "weights is of one model, and a sweep has several: give precisions, e.g. precisions=float32,int8.",
         lambda request: request.task is Task.SWEEP and request.weights is not None,
     ),
     (
         "precisions",
         ParameterMissing,
-        "precisions is missing: what was said of numbers of fewer bits is of no use in a sweep without them. Add e.g. "
-        "precisions=float32,int8.",
+        "precisions is missing: without them a sweep quantizes nothing. Add e.g. precisions=float32,int8.",
         lambda request: (
             request.task is Task.SWEEP
             and not any(spot.quantized for spot in request.spots)
@@ -278,8 +276,7 @@ CONTRADICTIONS: tuple[tuple[str, type[BadRequest], str, Callable[[Request], bool
     (
         "precisions",
         ParameterInvalid,
-        "precisions has float32 alone and no ratio of a cut: that is the model as it was sent, the first point of "
-        "every curve. Add a precision, e.g. int8, or percents.",
+        "precisions has float32 alone, and nothing is cut: that is the model as it was sent. Add int8, or percents.",
         lambda request: request.task is Task.SWEEP and not request.spots,
     ),
     (
