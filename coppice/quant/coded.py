@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor, nn
 
-from coppice.records.quantization import Rounding
+from coppice.records.quantization import Precision, Rounding
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -37,6 +37,8 @@ class QuantizedModel:
     module: nn.Module
     #: Name of a stored tensor -> its codes: of weights, and of biases where these have few bits, too.
     coded: Mapping[str, Coded] = field(default_factory=dict)
+    #: Name of a stored tensor -> the floats of fewer bits that its values were rounded to.
+    floats: Mapping[str, Precision] = field(default_factory=dict)
     #: Stored weight -> why it stays as it was.
     left: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
