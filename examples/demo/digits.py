@@ -25,8 +25,8 @@ def write(folder: Path) -> None:
     raw = folder / "MNIST" / "raw"
     raw.mkdir(parents=True, exist_ok=True)
     for name, part in (("train", slice(None, TRAIN)), ("t10k", slice(TRAIN, None))):
-        _write_idx(raw / f"{name}-images-idx3-ubyte", images[part])
-        _write_idx(raw / f"{name}-labels-idx1-ubyte", labels[part])
+        write_idx(raw / f"{name}-images-idx3-ubyte", images[part])
+        write_idx(raw / f"{name}-labels-idx1-ubyte", labels[part])
     np.savez(
         done, train_x=images[:TRAIN], train_y=labels[:TRAIN], test_x=images[TRAIN:], test_y=labels[TRAIN:]
     )  # last, because its presence says that all is there
@@ -41,6 +41,6 @@ def enlarged() -> tuple[np.ndarray, np.ndarray]:
     return large.round().clamp(0, 255).to(torch.uint8).numpy(), digits.target[order].astype(np.uint8)
 
 
-def _write_idx(path: Path, array: np.ndarray) -> None:
+def write_idx(path: Path, array: np.ndarray) -> None:
     """The format of MNIST's files: 0, 0, 8 (bytes), number of axes, sizes big-endian, then the bytes."""
     path.write_bytes(struct.pack(f">4B{array.ndim}I", 0, 0, 8, array.ndim, *array.shape) + array.tobytes())
