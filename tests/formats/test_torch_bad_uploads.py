@@ -40,6 +40,7 @@ from tests.formats.torch_uploads import (
     Case,
     PathDataset,
     PlaneDataset,
+    dynamically_quantized,
     exported,
     loader,
     net,
@@ -135,6 +136,11 @@ CASES = {
         error=UnknownFormat,
         says=("fc2.weight is a quantized tensor (torch.qint8)",),
         given=with_weights(lambda: state(fc2__weight=quantized(torch.zeros(10, 128)))),
+    ),
+    "a state dict of a model whose layers were quantized": Case(
+        error=StateDictMismatch,
+        says=("fc1._packed_params", "quantized already", "in floats"),
+        given=with_weights(dynamically_quantized),
     ),
     "a tensor without numbers": Case(
         error=UnknownFormat,

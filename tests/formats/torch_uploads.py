@@ -126,6 +126,15 @@ def quantized(tensor: torch.Tensor) -> torch.Tensor:
     return found
 
 
+def dynamically_quantized() -> dict[str, Any]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that it is deprecated: it is what people have
+        quantize = torch.ao.quantization.quantize_dynamic
+        model = quantize(built(NET, "Net"), {nn.Linear}, dtype=torch.qint8)  # type: ignore[no-untyped-call]  # torch's
+    found: dict[str, Any] = model.state_dict()
+    return found
+
+
 def of_module(content: bytes, new: bytes) -> bytes:
     """The pickle as it would be, had our class stood in another module."""
     old = __name__.encode()

@@ -19,6 +19,9 @@ from coppice.formats.pytorch.weights import AVERAGE, FIELD, MAX_NAMED, Place, We
 from coppice.formats.sniff import Kind
 from coppice.records.advice import SHARDS
 
+#: How the keys end that a quantized layer has and one in floats doesn't: torch's own, quanto's, bitsandbytes'.
+_OF_QUANTIZED = ("._packed_params", ".zero_point", ".weight._data", ".weight._scale", ".SCB", ".weight.absmax")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fitted:
@@ -68,7 +71,8 @@ def fit(module: nn.Module, weights: Weights) -> Fitted:
     if any(parts):
         raise StateDictMismatch(
             f"{weights.file} does not fit {type(module).__name__}: {'; '.join(part for part in parts if part)}. Send"
-            f" the state dict of the very class in the class file.{_shard_advice(weights.file)}",
+            f" the state dict of the very class in the class file.{_shard_advice(weights.file)}"
+            f"{_float_advice(unexpected)}",
             field=FIELD,
         )
     copies = tuple(_copies(found, place, keys, weights, tensors))
@@ -191,6 +195,13 @@ def _is_shared(name: str, own: Mapping[str, torch.Tensor], tensors: Mapping[str,
 
 def _shard_advice(file: str) -> str:
     return f" {SHARDS}" if re.search(r"-\d{5}-of-\d{5}", file) else ""
+
+
+def _float_advice(unexpected: list[str]) -> str:
+    """Said where the file is of a model that torch quantized: what its layers are then made of."""
+    key = next((name for name in unexpected if name.endswith(_OF_QUANTIZED)), None)
+    told = f" It is of a model that is quantized already ({key}): send that in floats that it was made from."
+    return told if key else ""
 
 
 def _listed(what: str, items: list[str]) -> str:
