@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 
-from coppice.records.figures import significant
+from coppice.pages import quantized
+from coppice.pages.figures import CostLine, columns_of, time_of
 from coppice.records.report import Check, Cost, Distance, Fidelity, Quality, Report, Verification
+from coppice.records.request import Task
 
 #: (what it is called, where it is).
 _COSTS: tuple[tuple[str, Callable[[Cost], int | None]], ...] = (
@@ -30,46 +31,15 @@ _CHECKS: Mapping[Check, str] = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CostLine:
-    """One cost before and after."""
-
-    label: str
-    before: str
-    after: str
-    left: float | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Column:
-    """One figure of a fidelity."""
-
-    label: str
-    value: Callable[[Fidelity], float | None]
-    bar: bool  # a share of something
-
-    def of(self, fidelity: Fidelity) -> str:
-        """As text."""
-        value = self.value(fidelity)
-        if value is None:
-            return "not numbers"
-        return f"{value:.1%}" if self.bar else significant(value)
-
-
-_COLUMNS = (
-    Column(label="accuracy", value=lambda fidelity: fidelity.accuracy, bar=True),
-    Column(label="agreement", value=lambda fidelity: fidelity.agreement, bar=True),
-    Column(label="error", value=lambda fidelity: fidelity.error, bar=False),
-    Column(label="distance", value=lambda fidelity: fidelity.distance, bar=False),
-)
-
-
 def of_report(report: Report) -> dict[str, object]:
     """What the template of a report takes beside the report."""
     return {
+        **quantized.of_quantized(report),
+        "cut": report.request.task is not Task.QUANTIZE,
+        "done": _done(report),
         "headline": list(_headline(report)),
         "costs": list(_costs(report.before, report.after)),
-        "columns": [] if report.quality is None else _columns(report.quality),
+        "columns": [] if report.quality is None else columns_of(report.quality),
         "stages": [] if report.quality is None else _stages(report.quality),
         "distance": "" if report.quality is None else DISTANCES[report.quality.distance],
         "verdict": verdict(report.verification),
@@ -86,7 +56,22 @@ def verdict(found: Verification) -> str:
     )
 
 
+def _done(report: Report) -> str:
+    """What became of the model."""
+    done = ["pruned"] if report.request.task is not Task.QUANTIZE else []
+    if report.quantized is not None:
+        done.append(f"quantized to {report.quantized.weights}")
+    return " and ".join(done)
+
+
 def _headline(report: Report) -> Iterator[tuple[str, str, str]]:
+    if report.request.task is not Task.QUANTIZE:
+        yield from _cut(report)
+    if report.quantized is not None:
+        yield from quantized.headline(report, report.quantized)
+
+
+def _cut(report: Report) -> Iterator[tuple[str, str, str]]:
     channels = sum(group.channels for group in report.groups)
     removed = sum(group.removed for group in report.groups)
     yield "channels removed", f"{removed:,}", f"of {channels:,} that could go"
@@ -97,7 +82,7 @@ def _headline(report: Report) -> Iterator[tuple[str, str, str]]:
         if old:
             yield label, f"{new / old:.1%}", f"{new:,} of {old:,}"
     if report.quality is not None:
-        column = _columns(report.quality)[0]
+        column = columns_of(report.quality)[0]
         yield (
             f"{column.label} now",
             column.of(report.quality.restored),
@@ -113,19 +98,10 @@ def _costs(before: Cost, after: Cost) -> Iterator[CostLine]:
     if before.latency_ms and after.latency_ms is not None:
         yield CostLine(
             label="latency of one sample, ms",
-            before=_time(before.latency_ms, before.latency_spread_ms),
-            after=_time(after.latency_ms, after.latency_spread_ms),
+            before=time_of(before.latency_ms, before.latency_spread_ms),
+            after=time_of(after.latency_ms, after.latency_spread_ms),
             left=after.latency_ms / before.latency_ms,
         )
-
-
-def _time(median: float, spread: float | None) -> str:
-    return significant(median) + ("" if spread is None else f" (range {significant(spread, 2)})")
-
-
-def _columns(quality: Quality) -> list[Column]:
-    """The figures that the original has; a distance it always has."""
-    return [column for column in _COLUMNS if column.value(quality.before) is not None or column is _COLUMNS[-1]]
 
 
 def _stages(quality: Quality) -> list[tuple[str, Fidelity]]:

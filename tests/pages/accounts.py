@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from coppice.records.frameworks import Framework
 from coppice.records.inputs import Input
+from coppice.records.quantization import Activations, Format, Precision, Rounding
 from coppice.records.report import (
+    Arithmetic,
     Candidate,
     Check,
     Cost,
@@ -15,8 +17,11 @@ from coppice.records.report import (
     GroupReport,
     InputFile,
     Inspection,
+    LayerPrecision,
     Machine,
     Quality,
+    Quantized,
+    Raised,
     Report,
     Trial,
     Verification,
@@ -94,6 +99,81 @@ def report(name: str = "conv1") -> Report:
         trials=(Trial(share=0.5, parameters=1000, drop=None, accepted=False),),
         machine=Machine(processor="A Processor", threads=1),
     )
+
+
+def quantized_file(name: str = "conv1") -> Quantized:
+    """A quarter of the floats' size, most of it computed in integers."""
+    return Quantized(
+        output_format=Format.ONNX,
+        runtime="ONNX Runtime 1.31.1",
+        weights=Precision.INT8,
+        biases=Precision.INT32,
+        activations=Activations.UINT8,
+        layers=(
+            LayerPrecision(
+                name=name, tensor=f"{name}.weight", parameters=640, precision=Precision.INT8, rounding=Rounding.GPTQ
+            ),
+            LayerPrecision(
+                name="fc",
+                tensor="fc.weight",
+                parameters=33,
+                precision=Precision.INT4,
+                rounding=Rounding.NEAREST,
+                reason=f"as layers says of {name}",
+            ),
+        ),
+        file_bytes=9500,
+        float_file_bytes=38000,
+        bytes_by_type={"float32": 1000, "int8": 7000},
+        arithmetic=Arithmetic.MIXED,
+        operators={"QLinearConv": 2, "Gemm": 1},
+        floating={name: "no integer kernel takes it"},
+        fidelity=Fidelity(accuracy=0.96, agreement=0.965, distance=0.036),
+        float_fidelity=Fidelity(accuracy=0.97, agreement=0.975, distance=0.034),
+        snr_db=38.04,
+        latency_ms=0.2,
+        latency_spread_ms=0.01,
+        float_latency_ms=0.5,
+        float_latency_spread_ms=0.02,
+        trials=(Raised(layers={Precision.INT8: 1, Precision.INT4: 1}, bytes=657, drop=0.012, accepted=True),),
+    )
+
+
+def pruned_and_quantized(name: str = "conv1") -> Report:
+    found = report(name)
+    request = found.request.model_copy(update={"precision": Precision.INT8})
+    return found.model_copy(update={"request": request, "quantized": quantized_file(name)})
+
+
+def only_quantized(name: str = "conv1", **changes: object) -> Report:
+    """What a job that cuts nothing leaves."""
+    found = report(name)
+    request = Request(
+        framework=Framework.PYTORCH,
+        task=Task.QUANTIZE,
+        precision=Precision.INT8,
+        max_drop=0.02,
+        input_size=(Input(shape=(1, 28, 28)),),
+        model_name="Net",
+        files=REQUEST.files,
+    )
+    assert found.quality is not None
+    original = found.quality.before
+    update = {
+        "request": request,
+        "after": found.before,
+        "groups": (),
+        "frozen": (),
+        "trials": (),
+        "criterion": "none",
+        "warnings": (),
+        "verification": Verification(check=Check.NONE),
+        "quality": Quality(
+            samples=320, held_out=64, distance=Distance.JS, before=original, cut=original, restored=original
+        ),
+        "quantized": quantized_file(name).model_copy(update=changes),
+    }
+    return found.model_copy(update=update)
 
 
 def inspection(name: str = "conv1") -> Inspection:

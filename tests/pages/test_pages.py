@@ -15,7 +15,7 @@ import coppice
 from coppice.pages import render
 from coppice.records.figures import significant
 from coppice.records.report import Account
-from tests.pages.accounts import EVIL, inspection, report, sweep
+from tests.pages.accounts import EVIL, inspection, only_quantized, pruned_and_quantized, report, sweep
 
 #: Elements without an end.
 VOID = {"meta", "link", "img", "br", "input", "hr", "rect"}
@@ -63,7 +63,13 @@ def read(page: str) -> Element:
     return reader.root
 
 
-ACCOUNTS: dict[str, Callable[[str], Account]] = {"report": report, "inspection": inspection, "sweep": sweep}
+ACCOUNTS: dict[str, Callable[[str], Account]] = {
+    "report": report,
+    "pruned and quantized": pruned_and_quantized,
+    "quantized": only_quantized,
+    "inspection": inspection,
+    "sweep": sweep,
+}
 every = pytest.mark.parametrize("account", ACCOUNTS.values(), ids=ACCOUNTS.keys())
 
 
