@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 
-from coppice.errors import ParameterMissing, PrecisionImpossible
+from coppice.errors import ParameterMissing, PrecisionImpossible, SamplesMissing
 from coppice.records.frameworks import Framework
 
 
@@ -203,11 +203,7 @@ def wanted(framework: Framework, asked: Asked) -> Wanted:
             field="precision",
         )
     told = asked.output_format or _FORMATS[framework].get(weights, Format.ONNX)
-    biases, activations = _MEANS.get((told, weights), (Precision.FLOAT32, Activations.FLOAT32))
-    numbers = Numbers(weights=weights, biases=asked.biases or biases, activations=asked.activations or activations)
-    if asked.biases is None and asked.activations is not None:
-        # Whole biases go with whole activations, and the other way round.
-        numbers = replace(numbers, biases=Precision.INT32 if asked.activations.calibrated else _unscaled(biases))
+    numbers = _meant(asked, weights, told)
     possible = CAPABILITIES.get((framework, told))
     if possible is None:
         there = [str(one) for owner, one in CAPABILITIES if owner is framework]
@@ -217,8 +213,46 @@ def wanted(framework: Framework, asked: Asked) -> Wanted:
             field="format",
         )
     if not any(_within(numbers, one) for one in possible):
-        raise PrecisionImpossible(_impossible(framework, told, numbers, possible), field=_culprit(numbers, possible))
+        nearest = _closest(numbers, possible)
+        raise PrecisionImpossible(
+            f"format={told} can't hold {_written(numbers)} together. Nearest: {_written(nearest)}."
+            f"{_elsewhere(framework, asked, weights, told)}",
+            field=next(_changes(numbers, nearest)),
+        )
     return Wanted(output_format=told, numbers=numbers)
+
+
+def _meant(asked: Asked, weights: Precision, told: Format) -> Numbers:
+    """What was asked, in one kind of file, where what was not said is as it is usual there."""
+    biases, activations = _MEANS.get((told, weights), (Precision.FLOAT32, Activations.FLOAT32))
+    numbers = Numbers(weights=weights, biases=asked.biases or biases, activations=asked.activations or activations)
+    if asked.biases is None and asked.activations is not None:
+        # Whole biases go with whole activations, and the other way round.
+        numbers = replace(numbers, biases=Precision.INT32 if asked.activations.calibrated else _unscaled(biases))
+    return numbers
+
+
+def _elsewhere(framework: Framework, asked: Asked, weights: Precision, told: Format) -> str:
+    """The first other kind of file that holds what was asked, said as an advice."""
+    others = [
+        str(one)
+        for (owner, one), combinations in CAPABILITIES.items()
+        if owner is framework and one is not told
+        if any(_within(_meant(asked, weights, one), each) for each in combinations)
+    ]
+    return f" Or as asked, but format={others[0]}." if others else ""
+
+
+def check_samples(meant: Wanted, there: bool) -> None:
+    """Raise SamplesMissing where scales of activations are to come from samples, and there are none."""
+    numbers = meant.numbers
+    if numbers.activations.calibrated and not there:
+        raise SamplesMissing(
+            f"activations={numbers.activations} needs samples, on which their scales are found: send dataset. Without "
+            f"samples, of the weights alone: weights={numbers.weights} with activations=float32, "
+            f"format={Format.SAFETENSORS if meant.output_format is Format.TFLITE else meant.output_format}.",
+            field="dataset",
+        )
 
 
 def _nearest(wanted: Precision, there: Sequence[Precision]) -> Precision:
@@ -242,23 +276,16 @@ def _changes(numbers: Numbers, other: Numbers) -> Iterator[str]:
 
 def _closest(numbers: Numbers, possible: Sequence[Combination]) -> Numbers:
     found = [one.nearest(numbers) for one in possible]
-    # What the weights are to be is what was asked for; the rest follows.
-    return min(found, key=lambda other: (other.weights != numbers.weights, len(list(_changes(numbers, other)))))
-
-
-def _culprit(numbers: Numbers, possible: Sequence[Combination]) -> str:
-    return next(_changes(numbers, _closest(numbers, possible)))
-
-
-def _impossible(framework: Framework, told: Format, numbers: Numbers, possible: Sequence[Combination]) -> str:
-    nearest = _closest(numbers, possible)
-    others = [
-        str(one)
-        for (owner, one), combinations in CAPABILITIES.items()
-        if owner is framework and one is not told and any(_within(numbers, each) for each in combinations)
-    ]
-    elsewhere = f" Or as asked, but format={others[0]}." if others else ""
-    return f"format={told} can't hold {_written(numbers)} together. Nearest: {_written(nearest)}.{elsewhere}"
+    # What the weights are to be is what was asked for, then what is computed in; of biases there are few.
+    return min(
+        found,
+        key=lambda other: (
+            other.weights != numbers.weights,
+            abs(other.weights.bits - numbers.weights.bits),
+            len(list(_changes(numbers, other))),
+            other.activations != numbers.activations,
+        ),
+    )
 
 
 def _written(numbers: Numbers) -> str:
