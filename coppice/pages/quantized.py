@@ -110,7 +110,8 @@ def headline(report: Report, found: Quantized) -> Iterator[tuple[str, str, str]]
     yield "computed in", _IN[found.arithmetic], f"by {found.runtime}"
     if report.quality is not None and found.fidelity is not None:
         column = columns_of(report.quality)[0]
-        floats = "" if found.float_fidelity is None else f"{column.of(found.float_fidelity)} in floats, "
+        cut = found.float_fidelity if report.request.task is not Task.QUANTIZE else None
+        floats = "" if cut is None else f"{column.of(cut)} in floats, "
         yield (
             f"{column.label} of the file",
             column.of(found.fidelity),

@@ -151,6 +151,7 @@ def only_quantized(name: str = "conv1", **changes: object) -> Report:
     request = Request(
         framework=Framework.PYTORCH,
         task=Task.QUANTIZE,
+        percent=0.0,
         precision=Precision.INT8,
         max_drop=0.02,
         input_size=(Input(shape=(1, 28, 28)),),
