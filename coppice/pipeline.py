@@ -67,6 +67,11 @@ class Pruned:
     criterion: str  # what decided which channels go
     notes: tuple[str, ...]
 
+    @property
+    def dense(self) -> Dense:
+        """What is quantized of it."""
+        return Dense(module=self.module, plan=self.plan, basis=self.basis)
+
 
 def run(request: Request, files: Files, out: Path, progress: Tell) -> Report:
     """Prune the uploaded model and write every artifact into `out`; raises a CoppiceError that says what to do.
@@ -81,7 +86,18 @@ def run(request: Request, files: Files, out: Path, progress: Tell) -> Report:
 
 
 def deliver(source: Source, pruned: Pruned, request: Request, inputs: Inputs, out: Path, progress: Tell) -> Report:
-    """Measure a cut of what was read from `inputs`, write its artifacts into the folder `out`, and load them back."""
+    """Measure a cut of what was read from `inputs`, write its artifacts into the folder `out`, and load them back.
+
+    Then quantize it, where that was asked for.
+    """
+    report = deliver_floats(source, pruned, request, inputs, out, progress)
+    return quantized(source, pruned.dense, report, out, progress)
+
+
+def deliver_floats(
+    source: Source, pruned: Pruned, request: Request, inputs: Inputs, out: Path, progress: Tell
+) -> Report:
+    """As `deliver`, but nothing is quantized."""
     progress(Progress(step="measure", fraction=0.6))
     report = report_on(source.network, pruned, request, inputs)
     progress(Progress(step="write", fraction=0.7))
@@ -89,8 +105,6 @@ def deliver(source: Source, pruned: Pruned, request: Request, inputs: Inputs, ou
     progress(Progress(step="reload", fraction=0.85))
     source.reload(pruned.module, artifacts, out)
     report = report.model_copy(update={"artifacts": artifacts, "notes": (*report.notes, *source.notes)})
-    dense = Dense(module=pruned.module, plan=pruned.plan, basis=pruned.basis)
-    report = quantized(source, dense, report, out, progress)
     by_name = {artifact.name: out / artifact.file for artifact in artifacts}
     written = next(by_name[name] for name in AS_IT_CAME[request.framework] if name in by_name)
     return _completed(report, source, (inputs[MODEL_PART[request.framework]].bytes, written.stat().st_size))
@@ -114,26 +128,34 @@ def quantize(request: Request, files: Files, out: Path, progress: Tell) -> Repor
     """As `run`, but nothing is cut: the uploaded model as it is, in fewer bits."""
     progress(Progress(step="read", fraction=0.0))
     source, inputs = open_upload(request, files), input_files(request, files)
-    network, basis = usable(source.network)
-    uncut = restore(network, basis, network.module, Plan(kept={}), wanted=False)  # which judges it
-    whole = Pruned(
-        module=uncut.module,
+    pruned = uncut(*usable(source.network))
+    progress(Progress(step="measure", fraction=0.2))
+    report = report_uncut(source.network, pruned, request, inputs)
+    return with_bundle(quantized(source, pruned.dense, report, out, progress), out)
+
+
+def uncut(network: Network, basis: Basis | None) -> Pruned:
+    """A model as it is, judged like a cut of it."""
+    judged = restore(network, basis, network.module, Plan(kept={}), wanted=False)
+    return Pruned(
+        module=judged.module,
         plan=Plan(kept={}),
         groups=(),
         frozen=(),
         verification=Verification(check=Check.NONE),
-        quality=uncut.quality,
+        quality=judged.quality,
         basis=basis,
         trials=(),
         criterion="none",
         notes=network.notes,
     )
-    progress(Progress(step="measure", fraction=0.2))
-    report = report_on(source.network, whole, request, inputs)
+
+
+def report_uncut(network: Network, pruned: Pruned, request: Request, inputs: Inputs) -> Report:
+    """As `report_on`, of a model that stays whole: its file is the one that was sent."""
+    report = report_on(network, pruned, request, inputs)
     sent = {"file_bytes": inputs[MODEL_PART[request.framework]].bytes}
-    report = report.model_copy(update={cost: getattr(report, cost).model_copy(update=sent) for cost in _COSTS})
-    dense = Dense(module=whole.module, plan=whole.plan, basis=basis)
-    return with_bundle(quantized(source, dense, report, out, progress), out)
+    return report.model_copy(update={cost: getattr(report, cost).model_copy(update=sent) for cost in _COSTS})
 
 
 def report_on(network: Network, pruned: Pruned, request: Request, inputs: Inputs | None = None) -> Report:
