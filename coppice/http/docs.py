@@ -93,7 +93,7 @@ _REASONS: Mapping[int, tuple[str, CoppiceError]] = {
         UnknownTransaction("No transaction submitted for txid", field="txid"),
     ),
     409: (
-        "Nothing to download: the job is queued, running, cancelled, or failed for the reason given",
+        "No result there: the job is queued, running, cancelled, or failed for the reason given",
         UnknownLayer("The model has no layer fc3. It has conv1, conv2, fc1, fc2.", field="fc3"),
     ),
     410: ("The result is past its retention", ResultExpired("The result is past its retention and was deleted.")),
@@ -169,12 +169,13 @@ def _take(intake: Intake) -> dict[str, Any]:
         shown["description"] = f"{shown['description']} {text}".strip()
     required = [part.part.value for part in parts_of(intake) if part.required_by(intake)]
     form = {"type": "object", "required": required, "properties": parts}
+    sourced = any(parameter.attribute == "source_txid" for parameter in parameters_of(intake))
     found = _call(
         tag="Send",
         summary=intake.summary,
         answer=Submitted,
         refused=UploadRefused,
-        reasons=(400, 401, 413, 415, 422, 429),
+        reasons=(400, 401, *((404, 409, 410) if sourced else ()), 413, 415, 422, 429),
         parameters=[*parameters, _MASK],
         extra={"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": form}}}},
     )

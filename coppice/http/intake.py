@@ -50,6 +50,18 @@ def _sweeping(framework: Framework) -> Intake:
     )
 
 
+def _quantizing(framework: Framework) -> Intake:
+    kind, files = _KINDS[framework]
+    return Intake(
+        call=f"{framework.value}_quantize",
+        summary=f"Keep {kind} model in fewer bits",
+        description=f"Send {files}, and a precision; nothing is cut. The result is a file that its own runtime has "
+        "opened and run. To prune first, in one job, add `quantize` to the call that prunes.",
+        frameworks=frozenset({framework}),
+        task=Task.QUANTIZE,
+    )
+
+
 INTAKES: Mapping[str, Intake] = {
     intake.call: intake
     for intake in (
@@ -62,5 +74,6 @@ INTAKES: Mapping[str, Intake] = {
             task=Task.INSPECT,
         ),
         *map(_sweeping, _KINDS),
+        *map(_quantizing, _KINDS),
     )
 }

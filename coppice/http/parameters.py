@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from coppice.errors import BadRequest, InputSizeInvalid, ParameterMissing
 from coppice.http.intake import Intake
 from coppice.records.frameworks import Framework
+from coppice.records.quantization import Activations, Format, Precision, Rounding
 from coppice.records.request import CRITERIA, MAX_POINTS, MOST, Heads, Spread, Target, Task
 from coppice.records.texts import READERS
 
@@ -20,6 +21,11 @@ _PYTORCH = frozenset({Framework.PYTORCH})
 _ONNX = frozenset({Framework.ONNX})
 #: What an inspection, which shows an even cut and makes none, has no use for.
 _CUTS = frozenset({Task.PRUNE, Task.SWEEP})
+#: Where channels are looked at, whether they go or not.
+_CHANNELS = _CUTS | {Task.INSPECT}
+#: Where numbers may be kept in fewer bits: of what is left of a cut, or of the model as it is.
+_BITS = _CUTS | {Task.QUANTIZE}
+_ONE = _BITS - {Task.SWEEP}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,10 +81,12 @@ PARAMETERS: tuple[Parameter, ...] = (
     Parameter(
         name="percents",
         attribute="percents",
-        description=f"The fractions of the sweep, separated by commas, 1 to {MAX_POINTS}: one pruned model for each.",
+        description=f"The fractions of the sweep, separated by commas, 1 to {MAX_POINTS}: one pruned model for each. "
+        "With `precisions` they may be left out, and `0` is the model as it is.",
         example="0.2,0.4,0.6,0.8",
         tasks=frozenset({Task.SWEEP}),
         missing=ParameterMissing,
+        unless="precisions",
     ),
     Parameter(
         name="input_size",
@@ -114,6 +122,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         "pattern (`layer1.*`) work, too. May be empty: the outputs of the model are kept in any case.",
         example="fc1,fc2",
         aliases=("omitted", "unprunable"),
+        tasks=_CHANNELS,
     ),
     Parameter(
         name="criterion",
@@ -122,6 +131,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         "else `l1`.",
         example="l1",
         choices=CRITERIA,
+        tasks=_CHANNELS,
     ),
     Parameter(
         name="spread",
@@ -146,10 +156,11 @@ PARAMETERS: tuple[Parameter, ...] = (
         attribute="max_drop",
         json_type="number",
         description="The largest loss that you accept, of accuracy, or of agreement with the original where samples "
-        "have no labels: `0.01` looks for the smallest model that loses no more than 1 %. Needs `dataset`. `percent` "
-        f"is then the most that may go; {MOST:g} where it is left out.",
+        "have no labels: `0.01` looks for the smallest model that loses no more than 1 %. Needs `dataset`. Of a cut, "
+        f"`percent` is then the most that may go; {MOST:g} where it is left out. Of `quantize`, layers are raised to "
+        "more bits one by one, those first that lose most by `precision`.",
         example=0.01,
-        tasks=frozenset({Task.PRUNE}),
+        tasks=frozenset({Task.PRUNE, Task.QUANTIZE}),
     ),
     Parameter(
         name="round_to",
@@ -157,6 +168,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         json_type="integer",
         description="Layers that are cut become multiples of this many channels wide, as hardware likes: `8`.",
         example=8,
+        tasks=_CHANNELS,
     ),
     Parameter(
         name="ratios",
@@ -164,6 +176,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         description="Fractions of single layers, in place of `percent`: `layer1=0.3,fc*=0.7`. Names, prefixes and "
         "patterns as in `ommitted`.",
         example="layer1=0.3,fc*=0.7",
+        tasks=_CHANNELS,
     ),
     Parameter(
         name="keep",
@@ -171,6 +184,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         description="Output channels that stay whatever they are judged to be worth, by layer and number, from 0 on: "
         "`conv1=0,3,5;fc1=0-15`.",
         example="conv1=0,3,5;fc1=0-15",
+        tasks=_CHANNELS,
     ),
     Parameter(
         name="restore",
@@ -181,11 +195,84 @@ PARAMETERS: tuple[Parameter, ...] = (
         tasks=_CUTS,
     ),
     Parameter(
+        name="precision",
+        attribute="precision",
+        description="How the weights are kept, and biases and activations with them as it goes together: `int8` is "
+        "whole numbers throughout, which needs `dataset`; `int4`, `int2` and `int1` are of the weights. Of a cut: "
+        "what is left is quantized, too. Which kind of file holds what is in the reference, under precisions.",
+        example="int8",
+        choices=tuple(Precision),
+        aliases=("quantize",),
+        tasks=_ONE,
+        missing=ParameterMissing,
+        optional=frozenset({Task.PRUNE}),
+        unless="weights",
+    ),
+    Parameter(
+        name="precisions",
+        attribute="precisions",
+        description="The precisions of the sweep, separated by commas: one model for each ratio and each of them, "
+        "`float32` being what is not quantized. Without `percents`: the model as it is, in each of them.",
+        example="float32,int8,int4",
+        tasks=frozenset({Task.SWEEP}),
+    ),
+    Parameter(
+        name="weights",
+        attribute="weights",
+        description="How the weights alone are kept, in place of `precision`. As text; as a file it is the state dict.",
+        example="int4",
+        choices=tuple(Precision),
+        tasks=_ONE,
+    ),
+    Parameter(
+        name="biases",
+        attribute="biases",
+        description="How the biases alone are kept: `int32` as integer kernels add them, or floats.",
+        example="int32",
+        choices=tuple(Precision),
+        tasks=_BITS,
+    ),
+    Parameter(
+        name="activations",
+        attribute="activations",
+        description="How alone what flows through the model is kept: `uint8` and `int8` with scales found on the "
+        "samples of `dataset`, `dynamic` with scales found at every run, or floats.",
+        example="uint8",
+        choices=tuple(Activations),
+        tasks=_BITS,
+    ),
+    Parameter(
+        name="layers",
+        attribute="layers",
+        description="How the weights of single layers are kept: `conv1=int8,fc*=int4`. Names, prefixes and patterns.",
+        example="conv1=int8,fc*=int4",
+        tasks=_BITS,
+    ),
+    Parameter(
+        name="rounding",
+        attribute="rounding",
+        description="How weights become whole numbers. `auto`: `gptq` where there are samples (`dataset`), else "
+        "`nearest`.",
+        example="gptq",
+        choices=tuple(Rounding),
+        tasks=_BITS,
+    ),
+    Parameter(
+        name="format",
+        attribute="output_format",
+        description="Kind of the file with the quantized model. Without it: of a Keras model `tflite` where that can "
+        "hold the precision, else `safetensors`; of the others `onnx`, but `safetensors` for `bfloat16`.",
+        example="onnx",
+        choices=tuple(Format),
+        tasks=_BITS,
+    ),
+    Parameter(
         name="heads",
         attribute="heads",
         description="What attention loses: `width` makes every head narrower, `whole` removes heads.",
         example="width",
         choices=tuple(Heads),
+        tasks=_CHANNELS,
     ),
     Parameter(
         name="seed",
@@ -194,6 +281,15 @@ PARAMETERS: tuple[Parameter, ...] = (
         description="Seed of all that is drawn at random: the `random` criterion, the order of the samples, and the "
         "input of the checks.",
         example=0,
+    ),
+    Parameter(
+        name="source_txid",
+        attribute="source_txid",
+        description="Transaction id of a prune call of yours: its result is the model, in place of the files and, "
+        "unless given again, of `input_size`, `model_name` and `model_args`. Its `dataset` was deleted when it ended: "
+        "send that again.",
+        example="cf06e766-2d20-41ec-931e-0242ac170002",
+        tasks=_BITS,
     ),
     Parameter(
         name="model_type",

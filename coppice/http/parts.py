@@ -104,6 +104,14 @@ PARTS: tuple[UploadPart, ...] = (
 )
 
 
+def _names(part: UploadPart) -> tuple[str, ...]:
+    return (part.part.value, *part.aliases)
+
+
+#: Every name under which some call takes a file.
+PART_NAMES = frozenset(name for part in PARTS for name in _names(part))
+
+
 def parts_of(intake: Intake) -> tuple[UploadPart, ...]:
     """The file parts that a call takes."""
     return tuple(part for part in PARTS if intake.frameworks & part.calls)
@@ -121,9 +129,8 @@ def find_part(intake: Intake, name: str, given: str) -> UploadPart:
     """
     meant = [part for part in parts_of(intake) if name in _names(part)]
     if not meant:
-        elsewhere = {alias for part in PARTS for alias in _names(part)}
         known = dict.fromkeys(name for part in parts_of(intake) for name in _names(part))  # in the order of the table
-        raise unknown_name(intake.call, name, "file part", known, elsewhere)
+        raise unknown_name(intake.call, name, "file part", known, PART_NAMES)
     suffix = PurePosixPath(given).suffix.lower()
     return next((part for part in meant if suffix in part.suffixes), meant[0])
 
@@ -154,10 +161,6 @@ def file_name(part: UploadPart, given: str) -> str:
     if part.part is Part.CLASS_DEF:
         _check_module(part, given, name)
     return name
-
-
-def _names(part: UploadPart) -> tuple[str, ...]:
-    return (part.part.value, *part.aliases)
 
 
 def _check_module(part: UploadPart, given: str, name: str) -> None:

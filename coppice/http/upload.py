@@ -6,7 +6,7 @@ Not here: the multipart format (`http.multipart`), names and values (`http.readi
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack
 from functools import partial
 from uuid import uuid4
@@ -14,12 +14,14 @@ from uuid import uuid4
 from starlette.requests import Request as HttpRequest
 
 from coppice.errors import BadRequest, EmptyFile, ParameterInvalid
+from coppice.http.earlier import Earlier, copied, earlier
 from coppice.http.intake import Intake
 from coppice.http.multipart import Multipart, PartHead, boundary_of, check_size, watched
 from coppice.http.parameters import parameter_names
-from coppice.http.parts import UploadPart, file_name, find_part, part_names
+from coppice.http.parts import PART_NAMES, UploadPart, file_name, find_part, part_names
 from coppice.http.reading import read_parameters, to_request
 from coppice.jobs.desk import Desk
+from coppice.records.quantization import Precision
 from coppice.settings import Settings
 from coppice.storage import Storage, StoredFile, job_prefixes, upload_key
 
@@ -44,19 +46,28 @@ class Uploads:
         What the query says is checked before the body is read, so that a wrong percentage costs nobody an upload.
         """
         query = tuple(http.query_params.multi_items())
-        read_parameters(intake, query)
+        found = await self._earlier(intake, read_parameters(intake, query), client)
         content_type, length = http.headers.get("content-type"), http.headers.get("content-length", "0")
-        if content_type is None and length == "0":
+        empty = content_type is None and length == "0"
+        if empty and found is None:
             to_request(intake, read_parameters(intake, query), {})  # raises: it names what is missing
-        boundary = boundary_of(content_type)
+        boundary = None if empty else boundary_of(content_type)
         check_size(int(length), self._limit)
         txid = str(uuid4())
+        parts = _Parts(intake, txid, self._storage, self._limit)
         async with AsyncExitStack() as undo:
             undo.push_async_callback(self._forget, txid)
-            chunks = watched(aiter(http.stream()), limit=self._limit, stall_seconds=self._stall_seconds)
-            parts = _Parts(intake, txid, self._storage, self._limit)
-            await parts.take(Multipart(chunks, boundary))
-            request = to_request(intake, read_parameters(intake, (*query, *parts.fields)), parts.names)
+            if boundary is not None:
+                chunks = watched(aiter(http.stream()), limit=self._limit, stall_seconds=self._stall_seconds)
+                await parts.take(Multipart(chunks, boundary))
+            values = read_parameters(intake, (*query, *parts.fields))
+            found = await self._earlier(intake, values, client)
+            if found is not None:
+                values = {**found.values, **values}
+                parts.add(found.names)
+            request = to_request(intake, values, parts.names)
+            if found is not None:
+                parts.stored += await copied(found, txid, self._storage)
             undo.pop_all()
         submit = partial(self._desk.submit, txid=txid, client=client, request=request, uploads=tuple(parts.stored))
         try:
@@ -67,6 +78,10 @@ class Uploads:
             await self._forget(txid)
             raise
         return txid
+
+    async def _earlier(self, intake: Intake, values: Mapping[str, object], client: str) -> Earlier | None:
+        txid = values.get("source_txid")
+        return None if txid is None else await asyncio.to_thread(earlier, intake, self._desk, client, str(txid))
 
     async def _forget(self, txid: str) -> None:
         uploads, _results = job_prefixes(txid)
@@ -91,20 +106,31 @@ class _Parts:
             if head is None:
                 return
             if head.filename is None:
-                text = await self._field(head, body)
-                if not self._is_part(head.name):
-                    self.fields.append((head.name, text))
-                elif text:
-                    raise ParameterInvalid(
-                        f"{head.name} came as text, not as a file. With curl write --form {head.name}=@FILE.",
-                        field=head.name,
-                    )
+                self._text(head.name, await self._field(head, body))
             else:
                 await self._file(head, head.filename, body)
         raise BadRequest(f"The body has more than {_MAX_PARTS} parts.")
 
-    def _is_part(self, name: str) -> bool:
-        return name in part_names(self._intake)
+    def add(self, names: Mapping[UploadPart, str]) -> None:
+        """Count files in that are there already, in place of which none may have come."""
+        for part, name in names.items():
+            if any(taken.part is part.part for taken in self.names):
+                raise ParameterInvalid(
+                    f"{part.part} came as a file, and source_txid says that an earlier job's stands for it. Leave "
+                    "out one of them.",
+                    field=part.part,
+                )
+            self.names[part] = name
+
+    def _text(self, name: str, text: str) -> None:
+        """Keep a field. `weights` is the name of a file and of a precision: without a file name it is the latter."""
+        part = name in part_names(self._intake)
+        if not part or (name in parameter_names(self._intake) and text.strip() in tuple(Precision)):
+            self.fields.append((name, text))
+        elif text:
+            raise ParameterInvalid(
+                f"{name} came as text, not as a file. With curl write --form {name}=@FILE.", field=name
+            )
 
     async def _field(self, head: PartHead, body: Multipart) -> str:
         text = bytearray()
@@ -118,7 +144,7 @@ class _Parts:
             raise ParameterInvalid(f"{head.name} is not UTF-8 text.", field=head.name[:100]) from e
 
     async def _file(self, head: PartHead, given: str, body: Multipart) -> None:
-        if head.name in parameter_names(self._intake):
+        if head.name in parameter_names(self._intake) - PART_NAMES:
             raise ParameterInvalid(f"{head.name} came as a file. Send it as a field, or in the query.", field=head.name)
         part = find_part(self._intake, head.name, given)
         data = body.data()

@@ -14,7 +14,7 @@ SERVICE = "https://127.0.0.1:8443"
 #: Parts that the command line takes as its argument.
 _MODELS = (Part.MODEL, Part.WEIGHTS)
 #: What the command line is told to write.
-_OUT = {Task.PRUNE: ("-o", "pruned"), Task.SWEEP: ("-o", "swept"), Task.INSPECT: ()}
+_OUT = {Task.PRUNE: ("-o", "pruned"), Task.SWEEP: ("-o", "swept"), Task.INSPECT: (), Task.QUANTIZE: ("-o", "quantized")}
 
 
 def command_line(request: Request) -> str:

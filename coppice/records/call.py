@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from coppice.records.request import Request, Task
+from coppice.records.request import Part, Request, Task
 from coppice.records.texts import written
 
 #: attribute of `Request` -> the parameter that carries it, where their names differ.
-PARAMETERS = {"omit": "ommitted"}
+PARAMETERS = {"omit": "ommitted", "output_format": "format"}
 
 #: The call of a task, where it is not one call for each framework.
 _CALLS = {Task.INSPECT: "inspect"}
@@ -28,7 +28,15 @@ def parameters_of(request: Request) -> dict[str, str]:
 
 
 def texts_of(request: Request) -> Iterator[tuple[str, str]]:
-    """The attributes that differ from what is so by itself, as they are typed."""
+    """The attributes that differ from what is so by itself, as they are typed.
+
+    Of the earlier job whose result was taken nothing is said where the files are there, which outlive it.
+    """
+    said = {
+        # Which the ratios of a sweep say, and which means nothing where nothing is cut.
+        "percent": request.task in (Task.SWEEP, Task.QUANTIZE),
+        "source_txid": bool(request.files.keys() - {Part.DATASET}),
+    }
     for name in request.model_dump(exclude=_TOLD, exclude_defaults=True):
-        if not (name == "percent" and request.percents):  # which say it
+        if not said.get(name):
             yield name, written(name, getattr(request, name))

@@ -145,6 +145,9 @@ class Request(Record):
     )
     model_name: str | None = Field(default=None, description="class to build from the class file")
     model_args: ModelArgs = Field(default=(), description="arguments with which it is built, positional or named")
+    source_txid: str | None = Field(
+        default=None, description="the earlier job of the service whose result was taken as the files of the model"
+    )
     files: dict[Part, str] = Field(default_factory=dict, description="part -> file name as the user named it")
 
     @model_validator(mode="before")

@@ -4,6 +4,7 @@ A reader takes a text, or the value itself from a program, and raises what says 
 
     percents   0.2,0.4,0.6            ratios   layer1=0.3,fc*=0.7
     ommitted   fc1,layer1.*           keep     conv1=0,3,5;fc1=0-15
+    precision  int8                   layers   conv1=int8,fc*=int4
 
 Not here: inputs and arguments of a model (`records.inputs`), and what can't be asked for together (`records.request`).
 """
@@ -18,10 +19,12 @@ from enum import StrEnum
 from functools import partial
 from itertools import chain
 from typing import Any, TypeVar
+from uuid import UUID
 
 from coppice.errors import ParameterInvalid, ParameterMissing, PercentOutOfRange, UnknownCriterion
 from coppice.records.frameworks import Framework
 from coppice.records.inputs import parse_input_size, parse_model_args
+from coppice.records.quantization import Activations, Format, Precision, Rounding
 from coppice.records.request import CRITERIA, MAX_POINTS, MAX_ROUND_TO, Heads, Spread, Target
 
 Choice = TypeVar("Choice", bound=StrEnum)
@@ -56,10 +59,6 @@ def parse_percents(given: str | Iterable[float]) -> tuple[float, ...]:
             f"percents lists {len(found)} ratios; give 1 to {MAX_POINTS}, e.g. 0.2,0.4,0.6,0.8.", field="percents"
         )
     for ratio in found:
-        if ratio == 0:
-            raise ParameterInvalid(
-                "percents has a 0: the whole model is the first point of every curve. Leave it out.", field="percents"
-            )
         if round(ratio, DIGITS) != ratio:
             raise ParameterInvalid(
                 f"percents has {ratio!r}: give at most {DIGITS} digits after the point.", field="percents"
@@ -133,6 +132,32 @@ def _channels(name: str, numbers: Iterable[int]) -> tuple[int, ...]:
     return tuple(found)
 
 
+def parse_precisions(given: str | Iterable[str]) -> tuple[Precision, ...]:
+    """Read the precisions of a sweep, in their order; one that is there twice is refused."""
+    entries = [entry for entry in given.split(",") if entry.strip()] if isinstance(given, str) else list(given)
+    found = [parse_choice(entry, name="precisions", choices=Precision) for entry in entries]
+    if not found or len(found) > len(set(found)):
+        raise ParameterInvalid(
+            f"precisions={','.join(found)} has {'one twice' if found else 'none'}. Give each once, e.g. float32,int8.",
+            field="precisions",
+        )
+    return tuple(found)
+
+
+def parse_layers(given: str | Mapping[str, str]) -> dict[str, Precision]:
+    """Read `conv1=int8,fc*=int4`: the precision of the weights of each layer that the name, prefix or pattern means."""
+    how = "Write layer=precision, separated by commas, e.g. conv1=int8,fc*=int4."
+    pairs = _pairs("layers", given.split(","), how) if isinstance(given, str) else given.items()
+    return _once("layers", ((name, _precision_of(name, value)) for name, value in pairs))
+
+
+def _precision_of(layer: str, given: str) -> Precision:
+    try:
+        return parse_choice(given, name=f"layers: {layer}", choices=Precision)
+    except ParameterInvalid as e:
+        raise ParameterInvalid(e.message, field="layers") from e
+
+
 def parse_round_to(given: str | int) -> int:
     """Read `round_to`, a width."""
     return _whole("round_to", given, 1, MAX_ROUND_TO)
@@ -161,6 +186,17 @@ def parse_model_name(given: str) -> str:
     return name
 
 
+def parse_txid(given: str) -> str:
+    """Read the transaction id of an earlier job."""
+    try:
+        return str(UUID(given.strip()))
+    except ValueError as e:
+        raise ParameterInvalid(
+            f"source_txid={given[:100]!r} is no transaction id: give what the call that sent the model answered.",
+            field="source_txid",
+        ) from e
+
+
 def parse_choice(given: str, *, name: str, choices: type[Choice]) -> Choice:
     """Read one of a few words."""
     try:
@@ -182,6 +218,15 @@ READERS: Mapping[str, Callable[[Any], object]] = {
     "ratios": parse_ratios,
     "keep": parse_keep,
     "restore": parse_restore,
+    "precision": partial(parse_choice, name="precision", choices=Precision),
+    "precisions": parse_precisions,
+    "weights": partial(parse_choice, name="weights", choices=Precision),
+    "biases": partial(parse_choice, name="biases", choices=Precision),
+    "activations": partial(parse_choice, name="activations", choices=Activations),
+    "layers": parse_layers,
+    "rounding": partial(parse_choice, name="rounding", choices=Rounding),
+    "output_format": partial(parse_choice, name="format", choices=Format),
+    "source_txid": parse_txid,
     "seed": parse_seed,
     "heads": partial(parse_choice, name="heads", choices=Heads),
     "input_size": parse_input_size,
@@ -196,6 +241,8 @@ _WRITERS: Mapping[str, Callable[[Any], str]] = {
     "omit": ",".join,
     "ratios": lambda ratios: ",".join(f"{name}={ratio}" for name, ratio in ratios.items()),
     "keep": lambda kept: ";".join(f"{name}={','.join(map(str, numbers))}" for name, numbers in kept.items()),
+    "precisions": ",".join,
+    "layers": lambda layers: ",".join(f"{name}={precision}" for name, precision in layers.items()),
     "restore": lambda restored: str(restored).lower(),
     "input_size": lambda inputs: ";".join(map(str, inputs)),
     "model_args": json.dumps,

@@ -1,6 +1,6 @@
 """The store of uploads and results: obstore on the data folder.
 
-Here: streaming put with hash, limit and fsync; get; fetch; delete. Not here: keys (`storage.keys`).
+Here: streaming put with hash, limit and fsync; get; fetch; copy; delete. Not here: keys (`storage.keys`).
 
 obstore makes an upload visible by renaming it when it is complete, and does not fsync: an accepted upload could vanish
 at power loss. So `put` returns only once the file and every folder that leads to it are on disk.
@@ -79,6 +79,18 @@ class Storage:
         A copy, not a link: what runs on it is not trusted, and a second attempt needs the bytes as they came.
         """
         await asyncio.to_thread(shutil.copyfile, self._path(key), path)
+
+    async def copy(self, key: str, copy: str, *, sha256: str) -> StoredFile:
+        """Store a stored file once more, under the key `copy`; raises FileNotFoundError. `sha256` is what it has."""
+        path = self._path(copy)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            await asyncio.to_thread(shutil.copyfile, self._path(key), path)
+        except BaseException:
+            await asyncio.shield(asyncio.to_thread(self._clear, copy))
+            raise
+        await asyncio.to_thread(self._sync, copy)
+        return StoredFile(key=copy, size=path.stat().st_size, sha256=sha256)
 
     async def delete_prefix(self, prefix: str) -> None:
         """Delete everything under `prefix`, as `storage.keys` names it; nothing there is fine.

@@ -12,6 +12,7 @@ from coppice.http.parameters import PARAMETERS
 from coppice.records.call import PARAMETERS as CLIENT_NAMES
 from coppice.records.frameworks import Framework
 from coppice.records.inputs import Input
+from coppice.records.quantization import Activations, Format, Precision, Rounding
 from coppice.records.request import CRITERIA, MOST, SHOWN, Heads, Part, Request, Spread, Target, Task
 from coppice.records.texts import READERS, written
 from coppice.settings import Settings
@@ -31,6 +32,14 @@ from tests.http.test_inspect import KERAS, accepted
         ("ratios", "layer1=0.3, fc*=0.7,", {"layer1": 0.3, "fc*": 0.7}),
         ("keep", "conv1=5,0,3;fc1=0-3,7", {"conv1": (0, 3, 5), "fc1": (0, 1, 2, 3, 7)}),
         ("restore", "False", False),
+        ("percents", "0.5,0", (0.0, 0.5)),
+        ("precision", " INT8", Precision.INT8),
+        ("precisions", "float32, int4", (Precision.FLOAT32, Precision.INT4)),
+        ("weights", "int2", Precision.INT2),
+        ("activations", "dynamic", Activations.DYNAMIC),
+        ("layers", "conv1=int8, fc*=float32,", {"conv1": Precision.INT8, "fc*": Precision.FLOAT32}),
+        ("rounding", "gptq", Rounding.GPTQ),
+        ("source_txid", " CF06E766-2d20-41ec-931e-0242ac170002", "cf06e766-2d20-41ec-931e-0242ac170002"),
     ],
 )
 def test_a_text_is_read(attribute: str, text: str, value: object) -> None:
@@ -42,7 +51,6 @@ def test_a_text_is_read(attribute: str, text: str, value: object) -> None:
     [
         ("percents", "", "parameter_invalid", "0.2,0.4,0.6,0.8"),
         ("percents", "0.2,20", "percent_out_of_range", "For 20 % write 0.2"),
-        ("percents", "0.2,0", "parameter_invalid", "the whole model is the first point"),
         ("percents", "0.2,0.20", "parameter_invalid", "0.2 twice"),
         ("percents", "0.123456", "parameter_invalid", "4 digits"),
         ("percents", ",".join(f"0.{number:02}" for number in range(1, 34)), "parameter_invalid", "33 ratios"),
@@ -63,6 +71,15 @@ def test_a_text_is_read(attribute: str, text: str, value: object) -> None:
         ("keep", "conv1=5-3", "parameter_invalid", "numbers of channels"),
         ("keep", ";".join(f"c{layer}=0-9999999" for layer in range(9999)), "parameter_invalid", "more than 100,000"),
         ("restore", "maybe", "parameter_invalid", "neither true nor false"),
+        ("precision", "int3", "parameter_invalid", "bfloat16, float16, int32, int8, int4, int2, int1"),
+        ("activations", "int4", "parameter_invalid", "int8, uint8, dynamic"),
+        ("precisions", "int8,int8", "parameter_invalid", "one twice"),
+        ("precisions", ",", "parameter_invalid", "none"),
+        ("layers", "conv1=int3", "parameter_invalid", "layers: conv1='int3'"),
+        ("layers", "int4", "parameter_invalid", "conv1=int8,fc*=int4"),
+        ("layers", "conv1=int4,conv1=int8", "parameter_invalid", "given twice"),
+        ("rounding", "up", "parameter_invalid", "gptq, adaround"),
+        ("source_txid", "latest", "parameter_invalid", "no transaction id"),
     ],
 )
 def test_a_text_that_means_nothing_says_what_to_write(attribute: str, text: str, code: str, says: str) -> None:
@@ -77,6 +94,7 @@ EVERYTHING: dict[str, Any] = {
     "framework": Framework.PYTORCH,
     "task": Task.SWEEP,
     "percents": (0.25, 0.5),
+    "precisions": (Precision.FLOAT32, Precision.INT4),
     "omit": ("fc1", "layer1.*"),
     "criterion": "obs",
     "spread": Spread.GLOBAL,
@@ -85,6 +103,11 @@ EVERYTHING: dict[str, Any] = {
     "ratios": {"conv1": 0.125, "fc*": 0.5},
     "keep": {"conv1": (0, 3)},
     "restore": False,
+    "layers": {"conv1": Precision.INT8, "fc*": Precision.INT2},
+    "rounding": Rounding.CLIPPED,
+    "output_format": Format.SAFETENSORS,
+    "biases": Precision.FLOAT16,
+    "source_txid": "cf06e766-2d20-41ec-931e-0242ac170002",
     "seed": 7,
     "heads": Heads.WHOLE,
     "input_size": (Input(shape=(3, 8, 8)), Input(shape=(), dtype="int64", below=9)),
@@ -134,6 +157,11 @@ def test_percent_is_said_by_something_else(asked: dict[str, Any], percent: float
         ({"task": Task.SWEEP, "percent": 0.5}, "parameter_missing", "percents"),
         ({"task": Task.SWEEP, "percents": (0.5,), "max_drop": 0.1}, "parameter_invalid", "max_drop"),
         ({"percent": 0.5, "percents": (0.5,)}, "parameter_invalid", "percents"),
+        ({"task": Task.SWEEP, "percents": (0.0, 0.5)}, "parameter_invalid", "percents"),
+        ({"task": Task.QUANTIZE}, "parameter_missing", "precision"),
+        ({"task": Task.QUANTIZE, "precision": "int8", "percent": 0.5}, "parameter_invalid", "percent"),
+        ({"task": Task.QUANTIZE, "precision": "int2", "output_format": "tflite"}, "precision_impossible", "weights"),
+        ({"percent": 0.5, "precision": "int8", "max_drop": 0.1}, "parameter_invalid", "max_drop"),
     ],
 )
 def test_what_contradicts_is_refused(asked: dict[str, Any], code: str, field: str) -> None:
