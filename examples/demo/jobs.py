@@ -25,6 +25,9 @@ class Job:
     status: tuple[str, ...]
     download: tuple[str, ...]
     retrain: tuple[str, ...]  # a program of examples/, and its arguments
+    quantize: tuple[str, ...]  # of the result that `TXID` names
+    runtime: Path  # that has what the quantized file runs in
+    run: tuple[str, ...]  # a program of examples/, and its arguments
 
     def call(self, template: tuple[str, ...], **values: str) -> list[str]:
         """A curl command with its blanks filled in."""
@@ -52,16 +55,23 @@ class Job:
 
     def retrained(self, folder: Path, file: str) -> tuple[float, float]:
         """Train the result on where the user's framework is: the accuracy of the file as it came, and then."""
-        program, *arguments = self.call(self.retrain, FILE=file)
-        lines = self._run(ROOT / "examples" / program, *arguments, at=folder).splitlines()
-        told = [float(json.loads(line)["accuracy"]) for line in lines if line.startswith("{")]
+        told = self._told(self.retrain, folder, file, self.python)
         return told[0], told[-1]
 
-    def _run(self, program: Path, *arguments: str, at: Path) -> str:
+    def lowered(self, folder: Path, file: str) -> float:
+        """The accuracy of a quantized result in the runtime of its user."""
+        return self._told(self.run, folder, file, self.runtime)[0]
+
+    def _told(self, template: tuple[str, ...], folder: Path, file: str, python: Path) -> list[float]:
+        program, *arguments = self.call(template, FILE=file)
+        lines = self._run(ROOT / "examples" / program, *arguments, at=folder, python=python).splitlines()
+        return [float(json.loads(line)["accuracy"]) for line in lines if line.startswith("{")]
+
+    def _run(self, program: Path, *arguments: str, at: Path, python: Path | None = None) -> str:
         """A program of the user, in a process of its own with nothing of ours on its path."""
         environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
         found = subprocess.run(
-            [str(self.python), str(program), *arguments],
+            [str(python or self.python), str(program), *arguments],
             env={**environment, "TF_CPP_MIN_LOG_LEVEL": "3"},
             cwd=at,
             capture_output=True,
@@ -93,6 +103,12 @@ KERAS = Job(
         *("retrain_keras.py", "--dense", "mnist_base.h5", "--pruned", "FILE"),
         *("--data", "train.npz", "--test", "test.npz", "-o", "mnist_pruned.h5"),
     ),
+    quantize=(
+        *("-k", "-X", "POST", "URL/api/tf_quantize?precision=int8&source_txid=TXID"),
+        *("-H", "accept: application/json", "-F", "dataset=@train.npz"),
+    ),
+    runtime=ROOT / ".envs" / "litert" / "bin" / "python",
+    run=("run_tflite.py", "--model", "FILE", "--test", "test.npz"),
 )
 
 #: As printed in api-hub-tutorial.md, but for the host and `--insecure`; no keys are asked for on this machine.
@@ -122,4 +138,11 @@ PYTORCH = Job(
         *("--model-name", "Net", "--data", "train_loader.pth", "--test", "test_loader.pth"),
         *("-o", "pruned_trained_cnn.pt"),
     ),
+    quantize=(
+        *("--insecure", "--request", "POST"),
+        *("--url", "URL/edgeai/run/api/pt_quantize?precision=int8&source_txid=TXID", *_GATEWAY),
+        *("--form", "dataset=@train_loader.pth"),
+    ),
+    runtime=Path(sys.executable),
+    run=("run_onnx.py", "--model", "FILE", "--test", "test_loader.pth"),
 )
