@@ -13,6 +13,9 @@ from coppice.errors import ParameterInvalid
 
 MIB = 1024 * 1024
 
+#: The folder of coppice itself, wherever it is installed.
+PACKAGE = Path(__file__).resolve().parent
+
 
 class Settings(BaseModel):
     """Settings of one service; each is read from `COPPICE_<NAME>` when it is not given."""
@@ -41,6 +44,10 @@ class Settings(BaseModel):
     job_output_bytes: int = Field(default=4096 * MIB, gt=0, description="largest file that a job may write, bytes")
     job_processes: int = Field(default=64, gt=0, description="processes and threads of one job")
     max_attempts: int = Field(default=3, gt=0, description="starts of one job before it is given up")
+    litert: Path | None = Field(
+        default=None,
+        description="environment with TensorFlow and LiteRT, for format=tflite; unset: .envs/litert beside the package",
+    )
 
     @property
     def loopback_only(self) -> bool:
@@ -51,6 +58,12 @@ class Settings(BaseModel):
     def asks_for_keys(self) -> bool:
         """Whether a call needs an API key."""
         return not self.loopback_only if self.keys_required is None else self.keys_required
+
+    @property
+    def litert_folder(self) -> Path | None:
+        """The environment with TensorFlow and LiteRT; None where there is none."""
+        folder = self.litert or PACKAGE.parent / ".envs" / "litert"
+        return folder.absolute() if (folder / "bin" / "python").exists() else None
 
     def refuse_unsafe(self) -> None:
         """Raise ParameterInvalid for jobs without a sandbox on an address that others can reach."""
@@ -65,6 +78,12 @@ class Settings(BaseModel):
         """The variables from which `load` makes these settings again, in another process."""
         given = {name: value for name, value in self if value is not None}
         return {f"COPPICE_{name.upper()}": str(value) for name, value in given.items()}
+
+
+def litert_environment() -> Path | None:
+    """The environment with TensorFlow and LiteRT, for the engine, which is told of no other setting."""
+    told = os.environ.get("COPPICE_LITERT")
+    return Settings(litert=Path(told) if told else None).litert_folder
 
 
 def is_loopback(host: str) -> bool:

@@ -39,11 +39,12 @@ def start_ahead(script: str) -> None:
     _AHEAD.setdefault(script, _start(script))
 
 
-def run_clean(script: str, job: dict[str, Any], folder: Path, *, seconds: float) -> Any:
-    """The verdict of `script` on `job`; its files go into `folder`."""
+def run_clean(script: str, job: dict[str, Any], folder: Path, *, seconds: float, python: Path | None = None) -> Any:
+    """The verdict of `script` on `job`; its files go into `folder`. `python` is that of another environment."""
     job_file, verdict_file = folder / "job.json", folder / "verdict.json"
+    verdict_file.unlink(missing_ok=True)  # of another script
     job_file.write_text(json.dumps(job))
-    waiting = _AHEAD.pop(script, None) or _start(script)
+    waiting = _AHEAD.pop(script, None) or _start(script, python)
     with waiting.process as process, waiting.said as said:
         try:
             process.communicate(json.dumps([str(job_file), str(verdict_file)]).encode(), timeout=seconds)
@@ -55,10 +56,10 @@ def run_clean(script: str, job: dict[str, Any], folder: Path, *, seconds: float)
     return json.loads(verdict_file.read_text())
 
 
-def _start(script: str) -> _Waiting:
+def _start(script: str, python: Path | None = None) -> _Waiting:
     said = tempfile.TemporaryFile()  # noqa: SIM115  closed with the process that writes to it
     # -I: neither the folder of the script nor the environment's paths; the script itself refuses coppice.
-    command = [sys.executable, "-I", str(_HERE / script)]
+    command = [str(python or sys.executable), "-I", str(_HERE / script)]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=said, stderr=said)  # noqa: S603  our own script
     return _Waiting(process, said)
 

@@ -21,6 +21,7 @@ from coppice.formats.saved_model import format as saved_model
 from coppice.formats.saved_model import h5 as saved_model_h5
 from coppice.formats.saved_model.constants import CantEdit
 from coppice.formats.sniff import Kind, sniff
+from coppice.keras_layers import Dialect
 from coppice.records.plan import Plan
 from coppice.records.report import Artifact, Report
 from coppice.records.request import Part, Request
@@ -112,9 +113,32 @@ class KerasSource:
         written = next(out / artifact.file for artifact in artifacts if artifact.name == "model")
         reload_keras(pruned, self.network.inputs, written)
 
+    def write_keras(self, module: nn.Module, folder: Path) -> Path:
+        """Any copy of the network's module as a file that Keras itself loads: `.h5` or `.keras`, in the user's dialect.
+
+        A SavedModel becomes an `.h5` of the same Keras.
+        """
+        edited = self._opened.edited(module)
+        if self._format is FORMATS[Kind.SAVED_MODEL]:
+            path = folder / "model.h5"
+            saved_model_h5.write(self._path, edited, path, self._name)
+        else:
+            path = folder / f"model{self._format.suffix}"
+            self._format.write(self._path, edited, path, self._name)
+        return path
+
+    @property
+    def dialect(self) -> Dialect:
+        """Which Keras the file is of."""
+        return self._opened.file.dialect
+
+    @property
+    def stem(self) -> str:
+        """The user's own name for the file, without its suffix, fit for the names of others."""
+        return re.sub(r"[^A-Za-z0-9_.-]", "_", PurePath(self._name).stem)[:80] or "model"
+
     def _file_name(self) -> str:
         """The user's own name for it; a suffix that lies about the content is a habit that loaders rely on."""
         name = PurePath(self._name)
         suffix = name.suffix if name.suffix in (".h5", ".hdf5", ".keras") else self._format.suffix
-        stem = re.sub(r"[^A-Za-z0-9_.-]", "_", name.stem)[:80] or "model"
-        return f"{stem}_pruned{suffix}"
+        return f"{self.stem}_pruned{suffix}"
