@@ -66,7 +66,7 @@ class Repaired(Holding):  # type: ignore[no-untyped-call]  # torch leaves its mo
         if not missing.norm() > NOTHING_MISSING * target.outputs.norm():
             return self.hold(result)
         matrix, rows = product.matrix(product.weight), len(target.picks)
-        change = fit(_chunks(product, result, target.picks, missing, matrix.shape[1]), rows, centred=seen.centred)
+        change = fit(chunks(product, result, target.picks, missing, matrix.shape[1]), rows, centred=seen.centred)
         changed = (matrix.double() + change.matrix).to(matrix.dtype)
         if not (changed.isfinite().all() and change.shift.isfinite().all()):
             return self.hold(result)
@@ -138,9 +138,10 @@ def repair(
     return tuple(watch.fitted)
 
 
-def _chunks(
+def chunks(
     product: Product, result: Tensor, picks: Tensor, missing: Tensor, features: int
 ) -> Iterator[tuple[Tensor, Tensor]]:
+    """What a product meets and what is missing, row by row, as many rows at once as CHUNK allows."""
     size = max(1, CHUNK // (features * missing.shape[0]))
     for start in range(0, len(picks), size):
         some = slice(start, start + size)

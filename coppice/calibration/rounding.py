@@ -1,4 +1,10 @@
-"""A pass over a model in which every product's weight is rounded onto a grid on its way."""
+"""A pass over a model in which every product's weight is rounded onto a grid on its way.
+
+With samples it goes as the repair of a cut does (`repair`): when it comes to a product, its inputs are those of the
+model as rounded so far, and what is aimed at are the outputs of the model in floats. So each product makes up for what
+those before it lost, as far as its inputs tell (asymmetric calibration: Li et al., GPTAQ, ICML 2025, section 3; arXiv
+2504.02692), then is rounded, and its outputs get their mean and deviation back (`correction`).
+"""
 
 from __future__ import annotations
 
@@ -9,11 +15,28 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from coppice.calibration.correction import correction
+from coppice.calibration.moments import Region, region
+from coppice.calibration.normal_equations import Equations, equations
 from coppice.calibration.products import Product
-from coppice.calibration.watch import Watch
+from coppice.calibration.repair import Method, Repaired, chunks
+from coppice.calibration.survey import Survey
+from coppice.calibration.targets import Noted, Target
 from coppice.quant import GRIDS, Coded
+from coppice.quant.adaround import adaround
+from coppice.quant.calibrated import calibrated
+from coppice.quant.clipped import clipped
+from coppice.quant.matrices import Coarse
+from coppice.quant.nearest import nearest
 from coppice.records.quantization import Rounding
-from coppice.tracing import stored
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What is to become of one stored tensor; the rounding is none of those that leave it open."""
+
+    bits: int
+    rounding: Rounding
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -22,7 +45,7 @@ class Laid:
 
     codes: Tensor
     scale: Tensor
-    bits: int
+    order: Order
 
     def coded(self) -> Coded:
         """With the scale as small as it is the same along an axis."""
@@ -31,52 +54,95 @@ class Laid:
             first = scale.narrow(axis, 0, 1)
             if bool((scale == first).all()):
                 scale = first
-        return Coded(codes=self.codes.to(torch.int8), scale=scale.clone(), bits=self.bits, rounding=Rounding.NEAREST)
+        return Coded(
+            codes=self.codes.to(torch.int8).contiguous(),
+            scale=scale.clone(memory_format=torch.contiguous_format),
+            bits=self.order.bits,
+            rounding=self.order.rounding,
+        )
 
 
-class Rounded(Watch):  # type: ignore[no-untyped-call]  # torch leaves its modes untyped
-    """Rounds the weights of products to so many bits; writes into the module's tensors."""
+class Rounded(Repaired):  # type: ignore[no-untyped-call]  # torch leaves its modes untyped
+    """Rounds the weights of products as ordered; writes into the module's tensors."""
 
-    def __init__(self, module: nn.Module, bits: Mapping[str, int]) -> None:
-        super().__init__(module)
+    def __init__(self, module: nn.Module, orders: Mapping[str, Order], noted: Noted, survey: Survey) -> None:
+        super().__init__(module, noted, survey, Method.RESIDUAL)
         self.laid: dict[str, Laid] = {}
-        self._bits = bits
-        self._stored = stored(module)
-        self._done: set[tuple[str, int, tuple[int, ...]]] = set()
+        self._orders = orders
+        self._done: set[Region] = set()
 
     def met(self, product: Product, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-        """A product: its weight."""
-        region = (product.tensor, int(product.weight.storage_offset()), tuple(product.weight.shape))
-        if product.tensor in self._bits and region not in self._done:
-            self._done.add(region)
-            self._round(product)
-        return func(*args, **kwargs)
+        """A product: its weight, the first time that it is met."""
+        order, shown = self._orders.get(product.tensor), region(product.tensor, product.weight)
+        if order is None or shown in self._done:
+            return self.hold(func(*args, **kwargs))
+        self._done.add(shown)
+        target = self._noted.products.get(product.tensor)
+        if target is None:
+            self._assign(product, order, _alone(product, order))
+            return self.hold(func(*args, **kwargs))
+        result = func(*args, **kwargs)
+        self._calibrate(product, result, target, order)
+        self.fitted.append(product.tensor)
+        return self.hold(func(*args, **kwargs))
 
-    def _round(self, product: Product) -> None:
-        matrix, grid = product.matrix(product.weight).float(), GRIDS[self._bits[product.tensor]]
-        scale = (matrix.abs().amax(1, keepdim=True) / grid.largest).clamp(min=torch.finfo(torch.float32).tiny)
-        codes = grid.nearest(matrix / scale)
+    def _calibrate(self, product: Product, result: Tensor, target: Target, order: Order) -> None:
+        """Round by what the product meets, and correct what is left."""
+        seen = self._seen[product.tensor]
+        missing = target.outputs - product.outputs(result, target.picks).float()
+        matrix = product.matrix(product.weight).float()
+        lost = self._lost(product, result, target, seen)
+        wanted = missing if lost is None else missing + lost
+        found = equations(chunks(product, result, target.picks, wanted, matrix.shape[1]), centred=seen.centred)
+        coarse = _rounded(matrix, found, order)
+        fixed = correction(coarse.values, matrix, found, target.outputs if lost is None else target.outputs + lost)
+        self._assign(product, order, replace(coarse, scale=coarse.scale * fixed.factor))
+        self._shift(product, seen, fixed.shift.flatten(), settled=lost is not None)
+
+    def _assign(self, product: Product, order: Order, coarse: Coarse) -> None:
         tensor = self._stored[product.tensor]
-        laid = self.laid.setdefault(
-            product.tensor,
-            Laid(codes=torch.zeros_like(tensor), scale=torch.zeros_like(tensor), bits=grid.bits),
-        )
-        self._lay(product, tensor, laid.codes, codes)
-        self._lay(product, tensor, laid.scale, scale.expand_as(matrix))
-        product.assign((codes * scale).to(product.weight.dtype))
-
-    @staticmethod
-    def _lay(product: Any, tensor: Tensor, into: Tensor, matrix: Tensor) -> None:
-        """Write a matrix where the product's weight lies in the tensor."""
-        weight = product.weight
-        view = into.as_strided(
-            weight.shape, weight.stride(), weight.storage_offset() - tensor.storage_offset() + into.storage_offset()
-        )
-        replace(product, weight=view).assign(matrix.to(into.dtype))
+        laid = self.laid.setdefault(product.tensor, Laid(codes=_like(tensor), scale=_like(tensor), order=order))
+        _lay(product, tensor, laid.codes, coarse.codes)
+        _lay(product, tensor, laid.scale, coarse.scale.expand_as(coarse.codes))
+        product.assign(coarse.values.to(product.weight.dtype))
 
 
-def rounded(module: nn.Module, inputs: Sequence[Tensor], bits: Mapping[str, int]) -> dict[str, Coded]:
-    """Round weights of `module` in place in one pass on `inputs`; gives their codes. Raises ForwardFailed."""
-    watch = Rounded(module, bits)
+def rounded(
+    module: nn.Module, inputs: Sequence[Tensor], orders: Mapping[str, Order], noted: Noted, survey: Survey
+) -> dict[str, Coded]:
+    """Round weights of `module` in place in one pass on `inputs`; gives their codes. Raises ForwardFailed.
+
+    `noted`: what the module gave on the same inputs before; empty where it is rounded without samples.
+    """
+    watch = Rounded(module, orders, noted, survey)
     watch.over(inputs)
     return {name: laid.coded() for name, laid in watch.laid.items()}
+
+
+def _alone(product: Product, order: Order) -> Coarse:
+    """By the weights alone."""
+    matrix, grid = product.matrix(product.weight).float(), GRIDS[order.bits]
+    return (nearest if order.rounding is Rounding.NEAREST else clipped)(matrix, grid)
+
+
+def _rounded(matrix: Tensor, found: Equations, order: Order) -> Coarse:
+    grid = GRIDS[order.bits]
+    if order.rounding is Rounding.NEAREST:
+        return nearest(matrix, grid)
+    if order.rounding is Rounding.CLIPPED:
+        return clipped(matrix, grid)
+    gram = found.definite()
+    wanted = (matrix.double() + found.change(gram)).float()
+    coarse = calibrated(wanted, gram.float(), grid)
+    return coarse if order.rounding is Rounding.GPTQ else adaround(coarse, wanted, gram.float(), grid)
+
+
+def _like(tensor: Tensor) -> Tensor:
+    return torch.empty_strided(tensor.shape, tensor.stride(), dtype=torch.float32).zero_()
+
+
+def _lay(product: Any, tensor: Tensor, into: Tensor, matrix: Tensor) -> None:
+    """Write a matrix where the product's weight lies in the tensor."""
+    weight = product.weight
+    view = into.as_strided(weight.shape, weight.stride(), weight.storage_offset() - tensor.storage_offset())
+    replace(product, weight=view).assign(matrix)

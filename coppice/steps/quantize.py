@@ -1,25 +1,25 @@
-"""quantize: the weights of a model on grids of few bits, each layer by itself, so that its outputs change least."""
+"""quantize: the weights of a model on grids of few bits, each layer by itself, so that its outputs change least.
+
+What precision a layer gets is in `precisions`, what makes a model or samples unfit in `quantizable`, and the search for
+the smallest model within a loss in `raising`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from torch import nn
 
-from coppice.calibration.rounding import rounded
-from coppice.calibration.survey import survey
 from coppice.quant import QuantizedModel
-from coppice.records.quantization import Precision, Rounding
 from coppice.records.report import LayerPrecision, Raised
-from coppice.records.request import Request
+from coppice.records.request import Request, Task
 from coppice.steps.account import Names
-from coppice.steps.apply import copied
+from coppice.steps.precisions import choices
+from coppice.steps.quantizable import check_floats, check_samples
+from coppice.steps.raising import Found, search
 from coppice.steps.restore import Basis
+from coppice.steps.workpiece import workpiece
 from coppice.tracing import Network, stored
-
-#: The precision of the first and the last layer where fewer bits are asked for.
-EDGES = Precision.INT8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,35 +29,40 @@ class Outcome:
     model: QuantizedModel
     layers: tuple[LayerPrecision, ...]
     trials: tuple[Raised, ...] = ()
+    #: How far a search with `max_drop` raised layers; asked again with `beyond` this, it goes on from there.
+    raised: int = 0
 
 
-def quantize(network: Network, module: nn.Module, request: Request, basis: Basis | None) -> Outcome:
+def quantize(network: Network, module: nn.Module, request: Request, basis: Basis | None, *, beyond: int = 0) -> Outcome:
     """Round the weights of `module`, which is the network's or a cut of it; it is left as it is.
 
-    Raises SamplesMissing, UnknownLayer, TargetUnreachable, ForwardFailed.
+    With `max_drop` of a quantization, the smallest model within it; of those that are larger than that of an outcome
+    which proved to lose too much in its own runtime, if `beyond` is what that raised, plus one.
+
+    Raises SamplesMissing, DatasetInvalid, BadUpload, Refused, UnknownLayer, ParameterInvalid, PrecisionImpossible,
+    TargetUnreachable, ForwardFailed.
     """
-    del basis
     wanted = request.quantization
     if wanted is None:
         raise ValueError("nothing was asked")
-    names, tensors = Names(network), stored(module)
-    made = survey(module, network.sample).seen
-    precisions = dict.fromkeys(made, wanted.numbers.weights)
-    model = copied(module)
-    bits = {name: precision.bits for name, precision in precisions.items() if precision.whole}
-    coded = rounded(model, network.sample, bits)
+    check_samples(request, wanted, basis)
+    if wanted.numbers.weights.whole:
+        check_floats(module, network.sample)
+    piece, names, tensors = workpiece(network, module, request, wanted, basis), Names(network), stored(module)
+    chosen = choices(request, wanted, names, piece.material)
+    if request.max_drop is not None and request.task is Task.QUANTIZE:
+        found = search(piece, request, chosen, beyond)
+    else:
+        found = Found(chosen=chosen, model=piece.made(chosen))
     layers = tuple(
         LayerPrecision(
             name=names.layer_of(name),
             tensor=name,
             parameters=tensors[name].numel(),
-            precision=precisions[name],
-            rounding=Rounding.NEAREST if name in coded else None,
+            precision=choice.precision,
+            rounding=choice.rounding,
+            reason=choice.reason,
         )
-        for name in made
+        for name, choice in found.chosen.items()
     )
-    return Outcome(model=QuantizedModel(module=model, coded=coded, left=_left(precisions)), layers=layers)
-
-
-def _left(precisions: Mapping[str, Precision]) -> dict[str, str]:
-    return {name: f"kept as {one}" for name, one in precisions.items() if not one.whole}
+    return Outcome(model=found.model, layers=layers, trials=found.trials, raised=found.raised)

@@ -1,0 +1,142 @@
+"""What is looked at before a model is quantized: whether it is quantized already, and whether the samples suffice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from coppice.calibration.moments import Region, region
+from coppice.calibration.products import Product
+from coppice.calibration.watch import Watch
+from coppice.errors import BadUpload, DatasetInvalid, Refused, SamplesMissing
+from coppice.quant import GRIDS
+from coppice.records.quantization import Rounding, Wanted
+from coppice.records.request import Request
+from coppice.steps.precisions import CALIBRATED, ENOUGH_BITS
+from coppice.steps.restore import Basis
+from coppice.tracing import stored
+
+#: Fewer weights than these in a whole model tell nothing: those of a toy are round numbers.
+TELLING = 1_000
+#: Fewer weights than these of one output lie on some grid by chance.
+FEWEST = 8
+#: How far from a grid's numbers weights may lie, in units of its scale.
+NEAR = 1e-3
+#: Types of numbers that a model in floats stores no weights in.
+EIGHT_BITS = frozenset({torch.int8, torch.uint8})
+
+
+def _fewest_bits(request: Request, wanted: Wanted) -> int:
+    """Of the weights; as many as there are where none become whole numbers."""
+    asked = (wanted.numbers.weights, *request.layers.values())
+    return min((one.bits for one in asked if one.whole), default=max(GRIDS))
+
+
+#: (whether it needs samples, why, what to do without).
+_NEEDS: tuple[tuple[Callable[[Request, Wanted], bool], str, str], ...] = (
+    (
+        lambda _, wanted: wanted.numbers.activations.calibrated,
+        "activations={0.numbers.activations} need samples: their scales are found on them",
+        "activations=float32 needs none",
+    ),
+    (
+        lambda request, wanted: request.rounding in CALIBRATED and wanted.numbers.weights.whole,
+        "rounding={1.rounding} needs samples: it looks at what the layers meet",
+        "rounding=nearest needs none",
+    ),
+    (
+        lambda request, wanted: request.rounding is Rounding.AUTO and _fewest_bits(request, wanted) < ENOUGH_BITS,
+        "weights of less than four bits need samples: without calibration nothing of the model is left",
+        "precision=int4 needs none, nor does rounding=nearest, if that is really meant",
+    ),
+)
+
+
+def check_samples(request: Request, wanted: Wanted, basis: Basis | None) -> None:
+    """Raise SamplesMissing where what was asked for needs samples, DatasetInvalid where they tell nothing."""
+    for needs, why, instead in _NEEDS:
+        if needs(request, wanted):
+            if basis is None:
+                told = why.format(wanted, request)
+                raise SamplesMissing(f"{told}. Send some (the dataset part, or samples=); {instead}.", field="dataset")
+            _check_telling(basis)
+
+
+def _check_telling(basis: Basis) -> None:
+    rows = [entry for entry in basis.fitted.inputs if entry.dim() and len(entry) > 1]
+    if rows and all(bool((entry == entry[:1]).all()) for entry in rows):
+        raise DatasetInvalid(
+            f"All {len(basis.fitted)} samples to calibrate on are the same, so they don't tell what flows through the "
+            "model. Send different ones, as the model will meet them.",
+            field="dataset",
+        )
+    if basis.judge.original.distance is None:
+        raise DatasetInvalid(
+            "The model gives no finite numbers for the samples (NaN or infinity), so there is nothing to calibrate "
+            "on. Send samples as the model was trained on: same range, same preprocessing.",
+            field="dataset",
+        )
+
+
+def check_floats(module: nn.Module, sample: Sequence[Tensor]) -> None:
+    """Raise BadUpload where the model is quantized already, Refused where it has no weights that multiply."""
+    tensors = stored(module).values()
+    narrow = sum(one.numel() for one in tensors if one.is_quantized or (one.dtype in EIGHT_BITS and one.dim() > 1))
+    broad = sum(one.numel() for one in tensors if one.is_floating_point() and one.dim() > 1)
+    if narrow > max(broad, TELLING):
+        raise BadUpload(
+            f"The model is quantized already: {narrow:,} of its weights are stored in eight bits or fewer. Send it in "
+            "floats, as it was before.",
+            field="model",
+        )
+    watch = _Grids(module)
+    watch.over(sample)
+    if not watch.regular:
+        raise Refused(
+            "No layer of the model multiplies with stored weights, so there is nothing to quantize. Weights that are "
+            "computed at every run (weight norm, dequantized integers) can't be: store them as they come out.",
+            field="model",
+        )
+    if all(watch.regular.values()) and watch.weights >= TELLING:
+        raise BadUpload(
+            "The model is quantized already: the weights of every layer are multiples of a scale of eight bits or "
+            "fewer. Send it in floats, as it was before.",
+            field="model",
+        )
+
+
+class _Grids(Watch):  # type: ignore[no-untyped-call]  # torch leaves its modes untyped
+    """Finds the weights that lie on some grid of at most eight bits."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__(module)
+        self.regular: dict[Region, bool] = {}
+        self.weights = 0
+
+    def met(self, product: Product, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        """A product: its weight, until one is found that lies on none."""
+        shown = region(product.tensor, product.weight)
+        if shown not in self.regular:
+            known = all(self.regular.values())
+            self.regular[shown] = known and on_a_grid(product.matrix(product.weight).float())
+            self.weights += product.weight.numel()
+        return func(*args, **kwargs)
+
+
+def on_a_grid(matrix: Tensor) -> bool:
+    """Whether every output's weights, of shape (groups, features, outputs), are whole multiples of some scale."""
+    outputs = matrix.transpose(1, 2).flatten(0, 1)
+    outputs = outputs[(outputs != 0).sum(1) >= FEWEST]
+    if not len(outputs):
+        return False
+    parts = outputs / outputs.abs().amax(1, keepdim=True)
+    left = parts
+    for largest in range(1, GRIDS[8].largest + 1):
+        steps = left * largest
+        left = left[((steps - steps.round()).abs() > NEAR).any(1)]
+        if not len(left):
+            return True
+    return False
