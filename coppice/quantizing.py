@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from coppice.formats.quantized import Quantizing, Written, write_quantized
 from coppice.formats.source import Source
 from coppice.records.plan import Plan
+from coppice.records.quantization import check_samples
+from coppice.records.quantized_words import lines
 from coppice.records.report import Progress, Quantized, Report, Tell
 from coppice.steps.quality import Judge
 from coppice.steps.quantize import Outcome, quantize
@@ -37,6 +39,7 @@ def quantized(source: Source, dense: Dense, report: Report, out: Path, progress:
     wanted = request.quantization
     if wanted is None:
         return report
+    check_samples(wanted, basis is not None)
     progress(Progress(step="quantize", fraction=0.88))
     outcome = quantize(source.network, dense.module, request, basis)
     progress(Progress(step="write", fraction=0.93, detail=f"{wanted.output_format}, run in its own runtime"))
@@ -53,6 +56,7 @@ def quantized(source: Source, dense: Dense, report: Report, out: Path, progress:
     account = _account(task, outcome, written, basis, out)
     update = {
         "quantized": account,
+        "summary": "\n".join((*lines(account), "", report.summary)),
         "artifacts": (*report.artifacts, *written.artifacts),
         "notes": (*report.notes, *outcome.model.notes, *written.notes),
         "warnings": (*report.warnings, *_disappointments(account)),

@@ -8,12 +8,13 @@ from coppice.cli.doctor import doctor
 from coppice.cli.inspect import inspect
 from coppice.cli.keys import keys
 from coppice.cli.prune import prune
+from coppice.cli.quantize import quantize
 from coppice.cli.serve import serve
 from coppice.cli.sweep import sweep
 
 app = typer.Typer(
     name="coppice",
-    help="Remove whole channels from PyTorch and Keras models, exactly.",
+    help="Remove whole channels from PyTorch, Keras and ONNX models, exactly, and keep what is left in fewer bits.",
     no_args_is_help=True,
     add_completion=False,
     # A failure of the user's files is told by its message (`output.reported`); a traceback is left for our own faults.
@@ -21,6 +22,7 @@ app = typer.Typer(
 )
 app.command()(prune)
 app.command()(sweep)
+app.command()(quantize)
 app.command()(inspect)
 app.command()(serve)
 app.command()(doctor)

@@ -19,12 +19,17 @@ import typer
 
 from coppice.errors import ParameterMissing, UnknownFormat
 from coppice.records.frameworks import Framework
+from coppice.records.quantization import Activations, Format, Precision, Rounding, check_samples
 from coppice.records.request import CRITERIA, Heads, Part, Request, Spread, Target, Task
 from coppice.records.texts import READERS
 
 Percent = Annotated[
     str | None, typer.Option(help="fraction of the channels of every group, or of --target, to remove, e.g. 0.4")
 ]
+Weights = Annotated[
+    str | None, typer.Option(help=f"how the weights alone are kept, in place of the precision: {', '.join(Precision)}")
+]
+Seed = Annotated[str, typer.Option(help="seed of everything random")]
 Json = Annotated[bool, typer.Option("--json", help="print one JSON document, also for a failure")]
 
 
@@ -63,7 +68,7 @@ class Model:
         Path | None,
         typer.Option(
             help="sample data: .npz, .npy or .safetensors of inputs and labels, or a DataLoader saved by torch.save "
-            "(PyTorch); with it the kept weights are repaired"
+            "(PyTorch); with it the kept weights are repaired, and whole numbers calibrated"
         ),
     ] = None
 
@@ -97,7 +102,29 @@ class Cut(Shape):
     )
     target: Annotated[str, typer.Option(help=f"what the fraction is of: {_one_of(Target)}")] = Target.CHANNELS.value
     restore: Annotated[bool, typer.Option(help="repair the kept weights where there are samples")] = True
-    seed: Annotated[str, typer.Option(help="seed of everything random")] = "0"
+    seed: Seed = "0"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Numbers:
+    """How a model's numbers are kept in fewer bits, beside the precision itself."""
+
+    biases: Annotated[
+        str | None, typer.Option(help=f"how biases are kept, where not as goes with the weights: {_one_of(Precision)}")
+    ] = None
+    activations: Annotated[
+        str | None, typer.Option(help=f"how what flows through the model is kept: {_one_of(Activations)}")
+    ] = None
+    layers: Annotated[
+        str,
+        typer.Option(help="precisions of the weights of single layers, names, prefixes or globs: fc1=int8,fc*=int4"),
+    ] = ""
+    rounding: Annotated[
+        str, typer.Option(help=f"how weights become whole numbers: {_one_of(Rounding)} (auto: gptq where samples are)")
+    ] = Rounding.AUTO.value
+    output_format: Annotated[
+        str | None, typer.Option("--format", "--output-format", help=f"kind of the quantized file: {_one_of(Format)}")
+    ] = None
 
 
 #: suffix of the model's file -> family of calls, and the part that the file is.
@@ -145,12 +172,12 @@ def _flags_of(record: type[Any]) -> list[inspect.Parameter]:
 
 
 @contextmanager
-def request_of(model: Model, task: Task, shape: Shape, **given: str | None) -> Iterator[Asked]:
+def request_of(model: Model, task: Task, *records: Shape | Numbers, **given: str | None) -> Iterator[Asked]:
     """The request and its files; a SavedModel folder is zipped for as long as the context lasts.
 
     `given` are further attributes of the request, as they were typed.
     """
-    texts = {**asdict(shape), **given}
+    texts = {name: text for record in (*map(asdict, records), given) for name, text in record.items()}
     if not model.file.is_dir():
         yield _request(model, model.file, task, texts)
         return
@@ -184,7 +211,11 @@ def _request(model: Model, file: Path, task: Task, texts: Mapping[str, Any]) -> 
     }
     values = {name: READERS[name](text) for name, text in typed.items() if text is not None and text != ""}
     names = {name: path.name for name, path in files.items()}
-    return Request.model_validate({**values, "framework": framework, "task": task, "files": names}), files
+    request = Request.model_validate({**values, "framework": framework, "task": task, "files": names})
+    for one in (request, *(request.at(spot) for spot in request.spots)):
+        if one.quantization is not None:
+            check_samples(one.quantization, Part.DATASET in files)
+    return request, files
 
 
 def _holds_onnx(model: Path) -> bool:

@@ -20,7 +20,8 @@ from rich.table import Table
 
 from coppice.errors import CoppiceError
 from coppice.records.figures import significant
-from coppice.records.report import Cost, FrozenReport, GroupReport, Inspection, Progress, Quality, Report
+from coppice.records.quantized_words import lines
+from coppice.records.report import Cost, FrozenReport, GroupReport, Inspection, Progress, Quality, Quantized, Report
 from coppice.records.sweep import Sweep
 
 #: Columns that only an inspection has: what the group holds of the whole model.
@@ -78,10 +79,22 @@ def print_report(report: Report, written: str) -> None:
     console.print(_costs(report.before, report.after))
     if report.quality is not None:
         console.print(_quality(report.quality, report.criterion))
-    for warning in report.warnings:
-        console.print(f"[yellow]warning[/]  {escape(warning)}", soft_wrap=True)
+    if report.quantized is not None:
+        _print_lines(console, report.quantized)
+    _print_warnings(console, report.warnings)
     _print_notes(console, (*report.notes, *report.verification.notes))
     console.print(f"check    {_verdict(report)}", soft_wrap=True)
+    console.print(f"written  {escape(written)}", soft_wrap=True)
+
+
+def print_quantized(report: Report, written: str) -> None:
+    """What a model became that was quantized as it is."""
+    console = Console()
+    if report.quantized is not None:
+        console.print(_layers(report.quantized))
+        _print_lines(console, report.quantized)
+    _print_warnings(console, report.warnings)
+    _print_notes(console, report.notes)
     console.print(f"written  {escape(written)}", soft_wrap=True)
 
 
@@ -147,6 +160,14 @@ def _costs(before: Cost, after: Cost) -> Table:
     return table
 
 
+def _layers(found: Quantized) -> Table:
+    table = _table("quantized", "layer", "parameters", "precision", "why not as asked", numbers=("parameters",))
+    for layer in found.layers:
+        counts = (f"{layer.parameters:,}", str(layer.precision))
+        table.add_row(escape(layer.name), *counts, escape(layer.reason or found.floating.get(layer.name, "")))
+    return table
+
+
 def _quality(quality: Quality, criterion: str) -> Table:
     given = [(name, tell) for name, tell in _FIGURES.items() if getattr(quality.before, name) is not None]
     names = [name for name, _ in given]
@@ -159,6 +180,16 @@ def _quality(quality: Quality, criterion: str) -> Table:
             *("no number" if value is None else tell(value) for value, (_, tell) in zip(values, given, strict=True)),
         )
     return table
+
+
+def _print_lines(console: Console, found: Quantized) -> None:
+    for line in lines(found):
+        console.print(escape(line), soft_wrap=True, highlight=False)
+
+
+def _print_warnings(console: Console, warnings: tuple[str, ...]) -> None:
+    for warning in warnings:
+        console.print(f"[yellow]warning[/]  {escape(warning)}", soft_wrap=True)
 
 
 def _print_notes(console: Console, notes: tuple[str, ...]) -> None:
