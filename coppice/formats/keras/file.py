@@ -8,7 +8,7 @@ alone (optimizer state, signatures, checksums) never enters here: its writer cop
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from numpy.typing import NDArray
@@ -27,6 +27,8 @@ class StoredArray:
 
     name: str
     value: Array
+    #: Of its dataset, in an HDF5 file; it is not what makes an array another one.
+    address: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

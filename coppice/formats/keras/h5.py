@@ -51,7 +51,10 @@ def read(path: Path, name: str) -> KerasFile:
             StoredLayer(
                 path=(layer,),
                 arrays=tuple(
-                    StoredArray(name=weight, value=_array(group, weight, name)) for weight in _weight_names(group)
+                    StoredArray(
+                        name=weight, value=_array(group, weight, name), address=f"{group.name}/{weight}".lstrip("/")
+                    )
+                    for weight in _weight_names(group)
                 ),
             )
             for layer, group in _layer_groups(file, config, name)

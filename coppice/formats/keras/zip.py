@@ -158,4 +158,5 @@ def _snake_case(name: str) -> str:
 def _arrays(group: h5py.Group) -> Iterator[StoredArray]:
     variables = group["vars"]
     for key in sorted(variables, key=lambda key: (len(key), key)):
-        yield StoredArray(name=f"{group.name}/vars/{key}".lstrip("/"), value=np.asarray(variables[key][()]))
+        name = f"{group.name}/vars/{key}".lstrip("/")
+        yield StoredArray(name=name, value=np.asarray(variables[key][()]), address=name)

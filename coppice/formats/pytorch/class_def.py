@@ -107,7 +107,7 @@ def class_definition(user: UserClass, dense: nn.Module, pruned: nn.Module, plan:
     for library in (copy, torch):
         if vars(user.module).get(library.__name__) is not library:
             text = f"\nimport {library.__name__}\n" + text
-    return _inserted(user.file.read_bytes(), text)
+    return inserted(user.file.read_bytes(), text)
 
 
 def _hook(user: UserClass) -> str:
@@ -192,7 +192,7 @@ def _table(entries: Mapping[str, object]) -> str:
     return "{\n" + "".join(f"    {key!a}: {value!a},\n" for key, value in entries.items()) + "}"
 
 
-def _inserted(source: bytes, text: str) -> bytes:
+def inserted(source: bytes, text: str) -> bytes:
     """`text` at the end of the source, but before a main part: run as a script, that one must meet the pruned class."""
     encoding, _ = tokenize.detect_encoding(io.BytesIO(source).readline)
     main = next((node for node in ast.parse(source).body if isinstance(node, ast.If) and _tests_main(node.test)), None)
