@@ -1,7 +1,8 @@
-"""The library: prune a live model in this process, once or by several ratios.
+"""The library: prune a live model in this process, once or by several ratios, or keep its numbers in fewer bits.
 
 result = coppice.prune(model, percent=0.4, omit=["fc"], example_inputs=(x,))
 result.model, result.plan.kept["conv1.weight"][0], result.report.after.parameters
+coppice.quantize(result.model, precision="int8", samples=(x, y), out="small").files["quantized"]
 """
 
 from __future__ import annotations
@@ -17,15 +18,18 @@ import torch
 from torch import nn
 
 from coppice import pipeline, sweeping
-from coppice.errors import BadRequest, InputSizeInvalid
+from coppice.errors import BadRequest, InputSizeInvalid, PrecisionImpossible
 from coppice.formats.given import given, save_given
 from coppice.formats.keras import live as keras_live
 from coppice.formats.onnx import live as onnx_live
+from coppice.formats.pytorch.live import LiveTorch
 from coppice.formats.pytorch.named_inputs import forget_names, give_by_name
 from coppice.records.frameworks import Framework
 from coppice.records.plan import Plan
+from coppice.records.quantization import Format
 from coppice.records.report import Inspection, Progress, Report, Tell
 from coppice.records.request import SHOWN, Part, Request, Task
+from coppice.records.spot import Spot
 from coppice.records.sweep import Sweep
 from coppice.records.texts import READERS
 from coppice.steps.apply import copied
@@ -60,6 +64,14 @@ class Result:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """The files of a quantized model, by the names of artifacts, and the account; `quantized` is the model."""
+
+    files: Mapping[str, Path]
+    report: Report
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Swept:
     """The curve of a sweep, and what every ratio that came to a model gave."""
 
@@ -87,6 +99,31 @@ class Options(Shape, total=False):
     seed: int
 
 
+class Numbers(TypedDict, total=False):
+    """How numbers are kept: what `quantize` may be told beside the model and the precision."""
+
+    weights: str  # of the weights alone
+    biases: str  # of the biases alone
+    activations: str  # of what flows through the model alone
+    layers: Mapping[str, str]  # layer, prefix or glob -> precision of its weights
+    rounding: str  # "auto" is "gptq" where there are samples and "nearest" where there are none
+    format: str  # "onnx", "tflite" or "safetensors"
+    max_drop: float  # layers are raised to more bits until no more than that of the accuracy is lost
+    seed: int
+
+
+#: Keyword -> attribute of `Request`, where their names differ.
+_ATTRIBUTES = {"format": "output_format"}
+
+#: What a function may be told beside what it names itself.
+_KEYWORDS: Mapping[Task, type] = {
+    Task.PRUNE: Options,
+    Task.SWEEP: Options,
+    Task.INSPECT: Shape,
+    Task.QUANTIZE: Numbers,
+}
+
+
 def prune(
     model: Any,
     *,
@@ -105,6 +142,7 @@ def prune(
     batches of these. `max_drop` then looks for the smallest model that loses no more than that of its accuracy.
     The other keywords are those of `Options`. Raises a `CoppiceError`.
     """
+    _check_keywords(options, Task.PRUNE)
     told = {**options, "percent": percent, "max_drop": max_drop}
     if (live := _live(model)) is not None:
         request = _request(live.framework, Task.PRUNE, told)
@@ -115,6 +153,37 @@ def prune(
     network = _network(model, example_inputs, samples, request.seed)
     pruned = pipeline.prune(network, request, _silent)
     return _result(model, pruned, pipeline.report_on(network, pruned, request))
+
+
+def quantize(
+    model: Any,
+    *,
+    out: Path | str,
+    precision: str | None = None,
+    example_inputs: Inputs | None = None,
+    samples: Any = None,
+    **numbers: Unpack[Numbers],
+) -> Written:
+    """Keep the numbers of a torch, Keras or ONNX model in fewer bits, in files in the folder `out`; it stays untouched.
+
+    `precision` is that of the weights, and of biases and activations what goes with it: "int8" finds the scales of
+    activations on `samples`. A live torch model becomes ONNX; it has no class file, which packed safetensors need.
+    The other keywords are those of `Numbers`, the rest as in `prune`. Raises a `CoppiceError`.
+    """
+    folder = Path(out)
+    folder.mkdir(parents=True, exist_ok=True)
+    _check_keywords(numbers, Task.QUANTIZE)
+    told = {"precision": precision, **{_ATTRIBUTES.get(name, name): value for name, value in numbers.items()}}
+    if (live := _live(model)) is not None:
+        request = _request(live.framework, Task.QUANTIZE, told)
+        with _saved(model, live, request, samples) as (asked, files, _):
+            report = pipeline.quantize(asked, files, folder, _silent)
+    else:
+        request = _request(Framework.PYTORCH, Task.QUANTIZE, told)
+        _check_classless(request)
+        source = LiveTorch(network=_network(model, example_inputs, samples, request.seed))
+        report = pipeline.quantize_source(source, request, {}, folder, _silent)
+    return Written(files={one.name: folder / one.file for one in report.artifacts}, report=report)
 
 
 def sweep(
@@ -130,23 +199,24 @@ def sweep(
     The model is traced and scored once. A ratio that comes to nothing is a point with its reason; a `CoppiceError` is
     raised where all do. Else as `prune`.
     """
+    _check_keywords(options, Task.SWEEP)
     told = {**options, "percents": percents}
     results: dict[float, Result] = {}
     if (live := _live(model)) is not None:
         request = _request(live.framework, Task.SWEEP, told)
         with _saved(model, live, request, samples) as (asked, files, out):
             curve, reports = sweeping.sweep_files(asked, files, out, _silent)
-            results |= {ratio: _loaded(model, live, out / sweeping.label(ratio)) for ratio in reports}
+            results |= {spot.percent: _loaded(model, live, out / spot.label) for spot in reports}
         return Swept(report=curve, results=results)
     request = _request(Framework.PYTORCH, Task.SWEEP, told)
     network = _network(model, example_inputs, samples, request.seed)
 
-    def finish(pruned: pipeline.Pruned, asked: Request, _: Tell) -> Report:
+    def finish(pruned: pipeline.Pruned, spot: Spot, asked: Request, _: Tell) -> Report:
         result = _result(model, pruned, pipeline.report_on(network, pruned, asked))
-        results[asked.percent] = result
+        results[spot.percent] = result
         return result.report
 
-    curve, _ = sweeping.sweep_network(network, request, finish, _silent)
+    curve, _ = sweeping.sweep_network(network, request, sweeping.Makers(finish=finish), _silent)
     return Swept(report=curve, results=results)
 
 
@@ -161,6 +231,7 @@ def inspect(
 
     The other keywords are those of `Shape`.
     """
+    _check_keywords(shape, Task.INSPECT)
     told = {**shape, "percent": percent}
     if (live := _live(model)) is not None:
         request = _request(live.framework, Task.INSPECT, told)
@@ -204,10 +275,25 @@ def _live(model: object) -> _Live | None:
     return next((live for recognises, live in _LIVE.items() if recognises(model)), None)
 
 
+def _check_keywords(given: Mapping[str, object], task: Task) -> None:
+    kind = _KEYWORDS[task]
+    for name in given:
+        if name not in kind.__annotations__:
+            raise TypeError(f"no keyword is called {name!r}; see coppice.library.{kind.__name__}")
+
+
+def _check_classless(request: Request) -> None:
+    wanted = request.quantization
+    if wanted is not None and wanted.output_format is Format.SAFETENSORS:
+        raise PrecisionImpossible(
+            f"format=safetensors, as which weights={wanted.numbers.weights} is kept, is loaded by the model's class "
+            "file, and a live model has none. Nearest: format=onnx; or save its state dict, and quantize that with the "
+            "class file (coppice quantize).",
+            field="format",
+        )
+
+
 def _request(framework: Framework, task: Task, told: Mapping[str, object]) -> Request:
-    for name in told:
-        if name not in READERS:
-            raise TypeError(f"no keyword is called {name!r}; see coppice.library.Options")
     if isinstance(omit := told.get("omit"), str):
         raise BadRequest(f"omit={omit!r} is one text. Give a list of layer names: omit=[{omit!r}].", field="omit")
     values = {name: READERS[name](value) for name, value in told.items() if value is not None}

@@ -7,7 +7,10 @@ from dataclasses import dataclass
 
 from coppice.pages.view import DISTANCES
 from coppice.records.figures import significant
+from coppice.records.quantization import Precision
+from coppice.records.quantized_words import COMPUTED_IN
 from coppice.records.report import Fidelity
+from coppice.records.spot import WHOLE
 from coppice.records.sweep import Axis, Merit, Point, Sweep
 
 #: The picture, in the units of its own coordinates: the plane of the points, and what is around it for the labels.
@@ -19,6 +22,7 @@ COSTS: Mapping[Axis, str] = {
     Axis.PARAMETERS: "parameters",
     Axis.MACS: "multiply-accumulates",
     Axis.BYTES: "bytes",
+    Axis.FILE: "file",
     Axis.LATENCY: "latency",
 }
 _SHARES = (Merit.ACCURACY, Merit.AGREEMENT)
@@ -63,13 +67,18 @@ class Row:
     point: Point
     quality: str
     cut: str
+    computed: str  # what its file is computed in, of a quantized one
+    latency: float | None  # and in what share of the floats' time
 
 
 def of_sweep(sweep: Sweep) -> dict[str, object]:
     """What the template of a sweep takes beside the sweep."""
     merit = sweep.merit
+    seen = {axis for point in sweep.points for axis in point.shares}
     return {
-        "costs": COSTS,
+        "costs": {axis: told for axis, told in COSTS.items() if axis in seen},
+        "quantizing": any(point.spot.quantized for point in sweep.points),
+        "done": _done(sweep),
         "merit": merit,
         "less": merit is not None and merit not in _SHARES,
         "distance": DISTANCES[sweep.distance] if merit is Merit.DISTANCE and sweep.distance is not None else "",
@@ -86,12 +95,38 @@ def of_sweep(sweep: Sweep) -> dict[str, object]:
     }
 
 
+def _done(sweep: Sweep) -> str:
+    """What became of the model, in the title."""
+    ratios = [percent for percent in sweep.request.percents if percent]
+    kinds = [precision for precision in sweep.request.precisions if precision is not Precision.FLOAT32]
+    done = [f"pruned by {len(ratios)} ratio{'' if len(ratios) == 1 else 's'}"] if ratios else []
+    return " and ".join([*done, *([f"quantized to {', '.join(kinds)}"] if kinds else [])])
+
+
 def _row(point: Point, merit: Merit | None) -> Row:
-    return Row(name=_name(point), point=point, quality=_told(point.fidelity, merit), cut=_told(point.cut, merit))
+    small = point.quantized
+    return Row(
+        name=_name(point),
+        point=point,
+        quality=_told(point.fidelity, merit),
+        cut=_told(point.cut, merit),
+        computed="" if small is None else f"{COMPUTED_IN[small.arithmetic]}, by {small.runtime}",
+        latency=None if small is None else small.latency,
+    )
 
 
 def _name(point: Point) -> str:
-    return f"{point.percent:g} removed" if point.percent else "as it was sent"
+    if point.spot == WHOLE:
+        return "as it was sent"
+    removed = f"{point.percent:g} removed" if point.percent else "whole"
+    return f"{removed}, {point.precision}" if point.spot.quantized else removed
+
+
+def _label(point: Point) -> str:
+    """Beside a dot."""
+    if point.spot == WHOLE:
+        return ""
+    return point.spot.name if point.percent else str(point.precision)
 
 
 def _told(fidelity: Fidelity | None, merit: Merit | None) -> str:
@@ -134,7 +169,7 @@ def _picture(points: Sequence[Point], axis: Axis, merit: Merit) -> Picture | Non
         Dot(
             x=x(share),
             y=y(value),
-            name="" if not point.percent else f"{point.percent:g}",
+            name=_label(point),
             told=f"{_name(point)}: {share:.1%} of the {COSTS[axis]}, {merit.value} {_written(value, merit)}",
             front=axis in point.front,
         )

@@ -16,7 +16,7 @@ from coppice.errors import BadRequest, ParameterInvalid, ParameterMissing
 from coppice.records.frameworks import Framework
 from coppice.records.inputs import Input, ModelArgs
 from coppice.records.quantization import Activations, Asked, Format, Precision, Rounding, Wanted, wanted
-from coppice.records.spot import Spot
+from coppice.records.spot import WHOLE, Spot
 
 #: The names of the criteria, for the server, which must not import the engine's table; a test holds them equal.
 CRITERIA = ("auto", "l1", "l2", "geometric_median", "batch_norm", "taylor", "wanda", "obs", "random")
@@ -202,10 +202,6 @@ class Request(Record):
         return self
 
 
-#: The model as it was sent.
-_WHOLE = Spot(percent=0.0, precision=Precision.FLOAT32)
-
-
 def _percent(given: Mapping[str, Any]) -> float:
     if given.get("percents"):
         return float(max(given["percents"]))
@@ -273,7 +269,7 @@ CONTRADICTIONS: tuple[tuple[str, type[BadRequest], str, Callable[[Request], bool
         lambda request: (
             request.task is Task.SWEEP
             and not any(spot.quantized for spot in request.spots)
-            and any(getattr(request, name) != getattr(request.at(_WHOLE), name) for name in _OF_NUMBERS)
+            and any(getattr(request, name) != getattr(request.at(WHOLE), name) for name in _OF_NUMBERS)
         ),
     ),
     (

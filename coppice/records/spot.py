@@ -20,6 +20,11 @@ class Spot:
         return self.precision is not Precision.FLOAT32
 
     @property
+    def in_floats(self) -> Spot:
+        """The same ratio, not quantized."""
+        return Spot(percent=self.percent, precision=Precision.FLOAT32)
+
+    @property
     def label(self) -> str:
         """What its artifacts are called by: `40` of 0.4, `12_5` of 0.125, `40_int8` of 0.4 in int8."""
         removed = f"{round(self.percent * 100, 2):g}".replace(".", "_")
@@ -29,3 +34,7 @@ class Spot:
     def name(self) -> str:
         """What people call it: `0.4`, `0.4 int8`."""
         return f"{self.percent:g} {self.precision}" if self.quantized else f"{self.percent:g}"
+
+
+#: The model as it was sent.
+WHOLE = Spot(percent=0.0, precision=Precision.FLOAT32)

@@ -40,8 +40,8 @@ FAILURE_BYTES = 128 * 1024
 
 #: Of one model.
 MAX_ARTIFACTS = 32
-#: Of a sweep: the curve, its page, the bundle, and of each ratio the model and its report.
-MAX_SWEPT, MAX_OF_A_RATIO = 3, 2
+#: Of a sweep: the curve, its page, the bundle, and of each point the model and its report.
+MAX_SWEPT, MAX_OF_A_POINT = 3, 2
 
 #: The table of a thousand layers has 70,000; it is kept in the database and sent at every question for the status.
 SUMMARY_CHARACTERS = 1024 * 1024
@@ -88,7 +88,7 @@ def collect(out: Path, destination: Path, *, request: Request, limit: int) -> Ac
 
 def _most(request: Request) -> int:
     if request.task is Task.SWEEP:
-        return MAX_SWEPT + MAX_OF_A_RATIO * len(request.percents)
+        return MAX_SWEPT + MAX_OF_A_POINT * len(request.spots)
     return MAX_ARTIFACTS
 
 

@@ -45,11 +45,12 @@ def mark(points: Sequence[Point]) -> Marked:
     everything = useful(
         [(*(point.shares[axis] for axis in fronts), fault) for point, fault in zip(built, faults, strict=True)]
     )
-    marks = {
-        point.percent: {"front": tuple(axis for axis in fronts if fronts[axis][number]), "optimal": everything[number]}
-        for number, point in enumerate(built)
-    }
-    return Marked(points=tuple(point.model_copy(update=marks.get(point.percent, {})) for point in points), merit=merit)
+    marks = iter(
+        {"front": tuple(axis for axis in fronts if fronts[axis][number]), "optimal": everything[number]}
+        for number in range(len(built))
+    )
+    marked = (point if point.fidelity is None else point.model_copy(update=next(marks)) for point in points)
+    return Marked(points=tuple(marked), merit=merit)
 
 
 def useful(points: Sequence[tuple[float, ...]]) -> list[bool]:

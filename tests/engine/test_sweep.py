@@ -51,7 +51,7 @@ def test_a_ratio_that_comes_to_nothing_is_a_point_with_its_reason() -> None:
 
 
 def test_a_sweep_of_which_nothing_comes_fails_with_the_reasons() -> None:
-    with pytest.raises(NothingToPrune, match=r"No ratio came to a model.*0\.01: .*0\.02 of its 10"):
+    with pytest.raises(NothingToPrune, match=r"No point came to a model.*0\.01: .*0\.02 of its 10"):
         coppice.sweep(net(), percents=[0.01, 0.02], example_inputs=INPUTS)
 
 

@@ -27,7 +27,7 @@ from coppice.records.report import (
     Verification,
 )
 from coppice.records.request import Part, Request, Spread, Task
-from coppice.records.sweep import Axis, Merit, Point, Sweep
+from coppice.records.sweep import Axis, Merit, Point, SmallFile, Sweep
 
 #: The name of a layer, as nobody well-meaning gives it.
 EVIL = "</title><script>alert(1)</script><img src=x onerror=alert(2)>\"'&"
@@ -188,12 +188,16 @@ def inspection(name: str = "conv1") -> Inspection:
     )
 
 
+#: Those of a sweep that quantizes nothing.
+COSTS = (Axis.PARAMETERS, Axis.MACS, Axis.BYTES, Axis.LATENCY)
+
+
 def sweep(name: str = "conv1") -> Sweep:
     def point(percent: float, share: float, accuracy: float, cut: float | None, *front: Axis) -> Point:
         return Point(
             percent=percent,
             cost=_cost(share, share),
-            shares=dict.fromkeys(Axis, share),
+            shares=dict.fromkeys(COSTS, share),
             fidelity=Fidelity(accuracy=accuracy, agreement=accuracy, distance=0.0),
             cut=None if cut is None else Fidelity(accuracy=cut, agreement=cut, distance=0.0),
             front=front,
@@ -213,9 +217,9 @@ def sweep(name: str = "conv1") -> Sweep:
         frozen=(FrozenReport(layers=(name,), channels=10, reason="output of the model"),),
         summary="A table",
         points=(
-            point(0.0, 1.0, 0.9, None, *Axis),
+            point(0.0, 1.0, 0.9, None, *COSTS),
             point(0.25, 0.75, 0.6, 0.5),
-            point(0.5, 0.5, 0.8, 0.4, *Axis),
+            point(0.5, 0.5, 0.8, 0.4, *COSTS),
             Point(percent=0.75, error=Failure(code="nothing_to_prune", message=f"{name}: rounds to none")),
         ),
         merit=Merit.ACCURACY,
@@ -223,3 +227,49 @@ def sweep(name: str = "conv1") -> Sweep:
         criterion="obs",
         machine=Machine(processor="A Processor", threads=1),
     )
+
+
+def swept_by_precisions(name: str = "conv1") -> Sweep:
+    """A whole model and one that lost half, in floats and in fewer bits."""
+    dense, _, half, _ = sweep(name).points
+
+    def small(point: Point, precision: Precision, file: float, accuracy: float, arithmetic: Arithmetic) -> Point:
+        return point.model_copy(
+            update={
+                "precision": precision,
+                "shares": {**point.shares, Axis.FILE: file, Axis.BYTES: file},
+                "fidelity": Fidelity(accuracy=accuracy, agreement=accuracy, distance=0.01),
+                "cut": None,
+                "quantized": SmallFile(
+                    output_format=Format.ONNX,
+                    runtime="ONNX Runtime 1.31.1",
+                    arithmetic=arithmetic,
+                    file_bytes=int(90000 * file),
+                    float_file_bytes=int(90000 * point.shares[Axis.BYTES]),
+                    latency=0.4 if arithmetic is Arithmetic.INTEGER else 1.0,
+                ),
+                "artifacts": (f"quantized_{100 * point.percent:g}_{precision}",),
+            }
+        )
+
+    whole, cut = (
+        one.model_copy(update={"shares": {**one.shares, Axis.FILE: one.shares[Axis.BYTES]}}) for one in (dense, half)
+    )
+    request = Request(
+        framework=Framework.KERAS,
+        task=Task.SWEEP,
+        percents=(0.0, 0.5),
+        percent=0.5,
+        precisions=(Precision.FLOAT32, Precision.INT8, Precision.INT2),
+        files={Part.MODEL: "model.h5"},
+    )
+    failed = Failure(code="refused", message=f"{name}: no integer can hold it")
+    points = (
+        whole,
+        small(dense, Precision.INT8, 0.25, 0.89, Arithmetic.INTEGER),
+        small(dense, Precision.INT2, 0.08, 0.7, Arithmetic.FLOAT),
+        cut,
+        small(half, Precision.INT8, 0.125, 0.79, Arithmetic.INTEGER),
+        Point(percent=0.5, precision=Precision.INT2, error=failed),
+    )
+    return sweep(name).model_copy(update={"request": request, "points": points})

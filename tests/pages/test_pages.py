@@ -15,7 +15,15 @@ import coppice
 from coppice.pages import render
 from coppice.records.figures import significant
 from coppice.records.report import Account
-from tests.pages.accounts import EVIL, inspection, only_quantized, pruned_and_quantized, report, sweep
+from tests.pages.accounts import (
+    EVIL,
+    inspection,
+    only_quantized,
+    pruned_and_quantized,
+    report,
+    sweep,
+    swept_by_precisions,
+)
 
 #: Elements without an end.
 VOID = {"meta", "link", "img", "br", "input", "hr", "rect"}
@@ -69,6 +77,7 @@ ACCOUNTS: dict[str, Callable[[str], Account]] = {
     "quantized": only_quantized,
     "inspection": inspection,
     "sweep": sweep,
+    "sweep of precisions": swept_by_precisions,
 }
 every = pytest.mark.parametrize("account", ACCOUNTS.values(), ids=ACCOUNTS.keys())
 
@@ -160,6 +169,30 @@ def test_a_ratio_without_a_model_says_why() -> None:
     page = read(render(sweep("conv1")))
     assert row(page, "0.75 removed")[-1] == "conv1: rounds to none"
     assert row(page, "0.5 removed")[1:] == ["50.0%"] * 4 + ["40.0%", "80.0%", "yes", "model_50"]
+
+
+def test_a_sweep_by_two_axes_has_a_row_and_a_dot_for_each_pair() -> None:
+    page = read(render(swept_by_precisions()))
+    assert page.all("h1")[0].words() == "model.h5, pruned by 1 ratio and quantized to int8, int2"
+    heads = [head.words() for head in page.all("thead")[0].all("th")]
+    whole = dict(zip(heads, row(page, "whole, int2"), strict=True))
+    assert (whole["file"], whole["given back"], whole["time there"]) == ("8.0%", "70.0%", "100.0%")
+    assert whole["computed in"] == "floats, by ONNX Runtime 1.31.1"
+    half = dict(zip(heads, row(page, "0.5 removed, int8"), strict=True))
+    assert (half["parameters"], half["file"], half["computed in"]) == (
+        "50.0%",
+        "12.5%",
+        "integers, by ONNX Runtime 1.31.1",
+    )
+    assert row(page, "0.5 removed, int2")[-1] == "conv1: no integer can hold it"
+    pictures = {picture.all("title")[0].words(): picture for picture in page.all("svg")}
+    assert len(pictures) == 5
+    dots = pictures["accuracy against file"].all("circle")
+    places = [float(dot.attributes["cx"]) for dot in dots]
+    sent, eighth = places[0], places[4]
+    # From the left edge of the plane, in proportion to 1 and 0.125.
+    quarter = places[1]
+    assert (quarter - eighth) / (sent - eighth) == pytest.approx((0.25 - 0.125) / (1 - 0.125), abs=0.01)
 
 
 def test_a_live_model_has_a_page_too() -> None:

@@ -7,6 +7,7 @@ import random
 
 import pytest
 
+from coppice.records.quantization import Precision
 from coppice.records.report import Fidelity
 from coppice.records.sweep import Axis, Merit, Point
 from coppice.steps.pareto import mark, useful
@@ -46,7 +47,7 @@ def test_a_point_is_optimal_if_it_wins_anything_and_on_the_front_of_what_it_wins
     assert marked.merit is Merit.ACCURACY
     assert [found.optimal for found in marked.points] == [True, True, True, False, False]
     assert [found.front for found in marked.points] == [
-        tuple(Axis),
+        (Axis.PARAMETERS, Axis.MACS, Axis.BYTES, Axis.LATENCY),
         (Axis.PARAMETERS, Axis.BYTES),
         (Axis.MACS,),
         (),
@@ -72,3 +73,18 @@ def test_the_better_of_two_alike_is_optimal_by_whatever_the_samples_tell(
 def test_nothing_is_marked_where_nothing_was_judged() -> None:
     points = (Point(percent=0.0, shares=dict.fromkeys(Axis, 1.0)), Point(percent=0.5, shares=dict.fromkeys(Axis, 0.5)))
     assert (mark(points).points, mark(points).merit) == (points, None)
+
+
+def test_points_of_one_ratio_are_marked_each_by_its_own_figures() -> None:
+    def kept(precision: Precision, file: float, accuracy: float) -> Point:
+        return point(0.4, {Axis.PARAMETERS: 0.6, Axis.FILE: file}, accuracy=accuracy).model_copy(
+            update={"precision": precision}
+        )
+
+    dense = point(0.0, {Axis.PARAMETERS: 1.0, Axis.FILE: 1.0}, accuracy=0.9)
+    floats, small = kept(Precision.FLOAT32, 0.6, 0.9), kept(Precision.INT8, 0.15, 0.88)
+    worse = kept(Precision.INT4, 0.16, 0.8)
+    marked = mark([dense, floats, small, worse])
+    assert [found.optimal for found in marked.points] == [False, True, True, False]
+    assert [Axis.FILE in found.front for found in marked.points] == [False, True, True, False]
+    assert [Axis.PARAMETERS in found.front for found in marked.points] == [False, True, False, False]
