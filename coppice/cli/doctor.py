@@ -34,6 +34,9 @@ def doctor() -> None:
         except PackageNotFoundError:
             found = "[yellow]not installed[/]"
         console.print(f"{package:<12} {found:<12} {escape(purpose)}")
+    litert = read_settings().litert_folder
+    found = "[yellow]not there[/]" if litert is None else "there"
+    console.print(f"{'LiteRT':<12} {found:<12} format=tflite; {escape(str(litert or 'scripts/dialects litert'))}")
     with output.reported():
         from coppice import sandbox
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from coppice.sandbox.launch import JOB_ENVIRONMENT, Launch
+from coppice.sandbox.launch import Launch, job_environment
 from coppice.sandbox.limits import FIRST_TO_GO, Limits
 
 
@@ -19,12 +19,14 @@ class Bare:
     prlimit: str | None
     setpriv: str | None
     limits: Limits
+    #: The environment of TensorFlow and LiteRT.
+    litert: Path | None = None
 
     @classmethod
-    def find(cls, limits: Limits) -> Bare:
+    def find(cls, limits: Limits, *, litert: Path | None = None) -> Bare:
         """With what this machine has: without util-linux (macOS) there are no limits but the wall clock."""
         choom, prlimit, setpriv = (shutil.which(tool) for tool in ("choom", "prlimit", "setpriv"))
-        return cls(choom=choom, prlimit=prlimit, setpriv=setpriv, limits=limits)
+        return cls(choom=choom, prlimit=prlimit, setpriv=setpriv, limits=limits, litert=litert)
 
     @property
     def uid_per_job(self) -> bool:
@@ -36,7 +38,9 @@ class Bare:
         mortal = [self.setpriv, "--pdeathsig=KILL", "--"] if self.setpriv else []
         first = [self.choom, *FIRST_TO_GO] if self.choom else []
         limited = self.limits.command(self.prlimit, count_processes=False) if self.prlimit else []
-        own = {"HOME": str(box), "TMPDIR": str(box / "out")}
+        own = {**job_environment(self.litert), "HOME": str(box), "TMPDIR": str(box / "out")}
         return Launch(
-            command=(*mortal, *first, *limited, *command), environment={**JOB_ENVIRONMENT, **own}, filter=None
+            command=(*mortal, *first, *limited, *command),
+            environment=own,
+            filter=None,
         )

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from coppice.errors import IsolationUnavailable
 from coppice.sandbox import seccomp, view
-from coppice.sandbox.launch import JOB_ENVIRONMENT, Launch
+from coppice.sandbox.launch import Launch, job_environment
 from coppice.sandbox.limits import FIRST_TO_GO, Limits
 
 #: What a job believes to be, whoever it is on the host.
@@ -41,9 +41,11 @@ class Bubblewrap:
     setpriv: str | None  # for root only
     limits: Limits
     filter: bytes
+    #: The environment of TensorFlow and LiteRT, which jobs may read and run.
+    litert: Path | None = None
 
     @classmethod
-    def find(cls, limits: Limits) -> Bubblewrap:
+    def find(cls, limits: Limits, *, litert: Path | None = None) -> Bubblewrap:
         """The tools of this machine; raises IsolationUnavailable naming the package that is missing."""
         return cls(
             bwrap=_tool("bwrap", package="bubblewrap"),
@@ -52,6 +54,7 @@ class Bubblewrap:
             setpriv=_tool("setpriv", package="util-linux") if os.geteuid() == 0 else None,
             limits=limits,
             filter=seccomp.program(),
+            litert=litert,
         )
 
     @property
@@ -61,14 +64,14 @@ class Bubblewrap:
 
     def launch(self, box: Path, command: Sequence[str]) -> Launch:
         """How to start `command` with `box` as its folder; hands the box's out/ to the job's user."""
-        sight = view.mounts(box)
+        sight = view.mounts(box, self.litert)
         # Asked of the outermost bubblewrap: with its process namespace everything in it ends.
         handle: tuple[str, ...] = ("--die-with-parent", "--info-fd", Launch.INFO, "--")
         inner = (
             *(self.bwrap, *sight, "--remount-ro", "/"),
             *("--unshare-user", "--unshare-all", "--uid", str(JOB_UID), "--gid", str(JOB_UID)),
             *("--hostname", "job", "--new-session", "--chdir", "/tmp"),  # noqa: S108
-            *(part for name, value in JOB_ENVIRONMENT.items() for part in ("--setenv", name, value)),
+            *(part for name, value in job_environment(self.litert).items() for part in ("--setenv", name, value)),
             *("--seccomp", Launch.FILTER),
         )
         outer: tuple[str, ...] = ()

@@ -15,6 +15,7 @@ import threading
 from collections.abc import Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO, ClassVar, Final
 
 #: Everything that a job finds in its environment.
@@ -34,6 +35,11 @@ JOB_ENVIRONMENT: Final[Mapping[str, str]] = {
     # "No plugins": an HDF5 file can name a filter that libhdf5 would load from a folder.
     "HDF5_PLUGIN_PRELOAD": "::",
 }
+
+
+def job_environment(litert: Path | None) -> dict[str, str]:
+    """The same, with where TensorFlow and LiteRT are, which a job may start."""
+    return {**JOB_ENVIRONMENT, **({} if litert is None else {"COPPICE_LITERT": str(litert)})}
 
 
 #: An exit status above it stands for the signal that many below.

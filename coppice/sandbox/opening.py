@@ -48,7 +48,8 @@ REMEDIES: Final = {
 PROBE: Final = """
 import json, os, socket
 import coppice.records.request
-reached = [path for path in ("/etc/passwd", "/etc/shadow", "/home", "/proc/self", "/proc/1") if os.path.exists(path)]
+hidden = ("/etc/passwd", "/etc/shadow", "/home", "/proc/self/environ", "/proc/self/root", "/proc/1")
+reached = [path for path in hidden if os.path.exists(path)]
 try:
     socket.socket()
     reached.append("a socket")
@@ -80,11 +81,13 @@ def open_walls(settings: Settings, boxes: Path) -> Walls:
     if not hasattr(os, "waitid"):
         raise IsolationUnavailable("Jobs can be run on Linux, or on macOS with Python 3.13 and --isolation none.")
     if settings.isolation == "none":
-        return Bare.find(Limits.of(settings))
-    seen = [folder for folder in (Path("/usr"), *view.code_folders()) if boxes.is_relative_to(folder)]
+        return Bare.find(Limits.of(settings), litert=settings.litert_folder)
+    litert = settings.litert_folder
+    more = () if litert is None else view.environment_folders(litert)
+    seen = [folder for folder in (Path("/usr"), *view.code_folders(), *more) if boxes.is_relative_to(folder)]
     if seen:
         raise IsolationUnavailable(f"The data folder is in {seen[0]}, which every job can read. Choose another.")
-    walls = Bubblewrap.find(Limits.of(settings))
+    walls = Bubblewrap.find(Limits.of(settings), litert=litert)
     _try(walls, boxes)
     return walls
 

@@ -1,7 +1,8 @@
 """What a job sees of the machine: the smallest read-only system in which Python and torch run, and its own folder.
 
 Every path is the same inside as outside, so virtual environments, compiled files and tracebacks stay right. Not
-there: /etc/passwd, /home, /root, the host's /tmp, /proc (two harmless files apart) and the service's data folder.
+there: /etc/passwd, /home, /root, the host's /tmp, /proc (two harmless files and a dead link apart) and the service's
+data folder.
 """
 
 from __future__ import annotations
@@ -29,21 +30,37 @@ SYSTEM_FILES = (
 
 DEVICES = ("null", "zero", "full", "random", "urandom")
 
+#: TensorFlow reads this link when it starts, and gives up where there is none; it need not lead anywhere.
+DEAD_LINK = Path("/proc/self/exe")
+
 #: The job's own folder inside its box; the rest of the box can only be read.
 OUT = "out"
 
 
 def code_folders() -> tuple[Path, ...]:
     """The interpreter, its libraries and coppice itself, outermost folders only, /usr left out."""
-    executable = Path(sys.executable)
-    found = {Path(prefix) for prefix in (sys.base_prefix, sys.base_exec_prefix, sys.prefix)}
-    # A virtual environment's python is a link, which may pass through further links on its way to the real one.
+    prefixes = (Path(prefix) for prefix in (sys.base_prefix, sys.base_exec_prefix, sys.prefix))
+    return _shown({*prefixes, *_behind(Path(sys.executable)), PACKAGE})
+
+
+def environment_folders(environment: Path) -> tuple[Path, ...]:
+    """Another virtual environment, and the Python that it was made of."""
+    return _shown({environment, *_behind(environment / "bin" / "python")})
+
+
+def _behind(executable: Path) -> Iterator[Path]:
+    """The folders of an interpreter.
+
+    A virtual environment's python is a link, which may pass through further links on its way to the real one.
+    """
     while executable.is_symlink():
         executable = executable.parent / executable.readlink()
-        found.add(executable.parent.parent)
-    found.add(executable.resolve().parent.parent)
-    found.add(PACKAGE)
-    return outermost(path for path in found if not path.is_relative_to("/usr"))
+        yield executable.parent.parent
+    yield executable.resolve().parent.parent
+
+
+def _shown(folders: Iterable[Path]) -> tuple[Path, ...]:
+    return outermost(path for path in folders if not path.is_relative_to("/usr"))
 
 
 def outermost(paths: Iterable[Path]) -> tuple[Path, ...]:
@@ -55,8 +72,9 @@ def outermost(paths: Iterable[Path]) -> tuple[Path, ...]:
     return tuple(kept)
 
 
-def mounts(box: Path) -> list[str]:
-    """The arguments that make bubblewrap build this view around one box."""
+def mounts(box: Path, environment: Path | None = None) -> list[str]:
+    """The arguments that make bubblewrap build this view around one box, with another environment to read."""
+    more = () if environment is None else environment_folders(environment)
     arguments = ["--ro-bind", "/usr", "/usr"]
     for folder in (Path("/") / name for name in SYSTEM_FOLDERS):
         if folder.is_symlink():
@@ -65,11 +83,15 @@ def mounts(box: Path) -> list[str]:
             arguments += ["--ro-bind", str(folder), str(folder)]
     # First, so that it hides nothing that lies in the host's /tmp and is bound below.
     arguments += ["--size", str(TMP_BYTES), "--tmpfs", "/tmp"]  # noqa: S108
-    read_only = [*(path for path in map(Path, SYSTEM_FILES) if path.exists()), *code_folders(), box]
+    code = outermost((*code_folders(), *more))
+    read_only = [*(path for path in map(Path, SYSTEM_FILES) if path.exists()), *code, box]
     devices = [Path("/dev") / name for name in DEVICES]
     # bubblewrap makes missing parents for its caller alone; the job is another user.
-    for parent in _parents([*read_only, *devices]):
+    links = [] if environment is None else [DEAD_LINK]
+    for parent in _parents([*read_only, *devices, *links]):
         arguments += ["--dir", str(parent)]
+    for link in links:
+        arguments += ["--symlink", "/nowhere", str(link)]
     for device in devices:
         arguments += ["--dev-bind", str(device), str(device)]
     arguments += ["--symlink", "/tmp", "/dev/shm"]  # noqa: S108 - shared memory is temporary memory
