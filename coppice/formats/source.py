@@ -45,3 +45,6 @@ class Source(Protocol):
 
     def reload(self, pruned: nn.Module, artifacts: tuple[Artifact, ...], out: Path) -> None:
         """Load every loadable artifact in a clean process and compare its outputs; raises ReloadFailed."""
+
+    def export_onnx(self, module: nn.Module, path: Path) -> None:
+        """Write a copy of the network's module, cut or rounded, as an ONNX file; raises UnsupportedLayer."""

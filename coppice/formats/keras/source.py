@@ -16,7 +16,7 @@ from coppice.formats.keras.file import KerasFile
 from coppice.formats.keras.network import open_model
 from coppice.formats.keras.onnx import write_keras_onnx
 from coppice.formats.keras.reload import reload_keras
-from coppice.formats.pytorch.onnx import NotExportable
+from coppice.formats.pytorch.onnx import NotExportable, exported
 from coppice.formats.saved_model import format as saved_model
 from coppice.formats.saved_model import h5 as saved_model_h5
 from coppice.formats.saved_model.constants import CantEdit
@@ -136,6 +136,10 @@ class KerasSource:
     def stem(self) -> str:
         """The user's own name for the file, without its suffix, fit for the names of others."""
         return re.sub(r"[^A-Za-z0-9_.-]", "_", PurePath(self._name).stem)[:80] or "model"
+
+    def export_onnx(self, module: nn.Module, path: Path) -> None:
+        """From the interpreter, channels last as its user feeds it."""
+        exported(write_keras_onnx, module, self.network, path)
 
     def _file_name(self) -> str:
         """The user's own name for it; a suffix that lies about the content is a habit that loaders rely on."""

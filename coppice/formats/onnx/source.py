@@ -18,6 +18,7 @@ from coppice.formats.first_run import UNREADABLE, DoesNotRun, first_run
 from coppice.formats.onnx.file import MAX_BYTES, read
 from coppice.formats.onnx.inputs import FREE_SIZES, example_inputs, taken_inputs
 from coppice.formats.onnx.network import build_network, graph_of, layers_of
+from coppice.formats.onnx.quantized_already import refuse_quantized
 from coppice.formats.onnx.runtime import compare
 from coppice.formats.onnx.write import edited
 from coppice.formats.samples import SMALL, Inputs, Read, usable
@@ -43,6 +44,8 @@ class OnnxSource:
         self._name = request.files.get(Part.MODEL, path.name)
         self._model = read(path, self._name)
         self._was_zip = sniff(path) is Kind.ONNX_ZIP
+        if request.quantization is not None:
+            refuse_quantized(self._model, self._name)
         graph = graph_of(self._model)
         module = build_network(self._model, graph)
         sent = sent_arrays(request, files)
@@ -94,6 +97,10 @@ class OnnxSource:
             masked = edited(self._model, _zeroed(self.network, self._plan), self.network.inputs)
         self._latencies = compare(self._model, masked, written, (self._module, pruned), self.network)
         self._notes = (*self._notes, "Latencies are those of ONNX Runtime.")
+
+    def export_onnx(self, module: nn.Module, path: Path) -> None:
+        """The user's own file with the module's tensors."""
+        _save(edited(self._model, _network(module), self.network.inputs), path)
 
     def _file_name(self) -> str:
         stem = re.sub(r"[^A-Za-z0-9_.-]", "_", PurePath(self._name).stem)[:80] or "model"

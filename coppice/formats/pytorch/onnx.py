@@ -11,7 +11,7 @@ import signal
 import tempfile
 import threading
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from types import FrameType
@@ -22,6 +22,7 @@ import torch
 from torch import nn
 from torch.utils._pytree import tree_leaves
 
+from coppice.errors import UnsupportedLayer
 from coppice.formats.clean_process import CleanProcessFailed, run_clean
 from coppice.formats.pytorch.named_inputs import names_of
 from coppice.formats.pytorch.user_errors import last_line, trimmed
@@ -64,6 +65,18 @@ def write_onnx(pruned: nn.Module, network: Network, path: Path) -> None:
     except Exception as e:  # the exporter, or numpy for want of a type: the model is none the worse for it
         path.unlink(missing_ok=True)
         raise NotExportable(last_line(e)) from e
+
+
+def exported(
+    write: Callable[[nn.Module, Network, Path], None], module: nn.Module, network: Network, path: Path
+) -> None:
+    """Write `path` where nothing but ONNX will do; raises UnsupportedLayer that names what the exporter can't take."""
+    try:
+        write(module, network, path)
+    except NotExportable as e:
+        raise UnsupportedLayer(
+            f"The model can't be exported as ONNX: {e}. Nearest: format=safetensors, which needs no export."
+        ) from e
 
 
 def _export(pruned: nn.Module, network: Network, path: Path) -> None:

@@ -15,6 +15,7 @@ from coppice.errors import ParameterMissing, ReloadFailed
 from coppice.formats.pytorch import write as torch_write
 from coppice.formats.pytorch.example_inputs import inputs_from_size, read_sample
 from coppice.formats.pytorch.named_inputs import forget_names
+from coppice.formats.pytorch.onnx import exported, write_onnx
 from coppice.formats.pytorch.reload import reload_torch
 from coppice.formats.pytorch.state_dict import Fitted, fit
 from coppice.formats.pytorch.user_module import UserClass, build_model, load_class
@@ -81,6 +82,21 @@ class TorchSource:
         """Measured in torch, with everything else."""
 
     @property
+    def user(self) -> UserClass:
+        """The user's class, with the arguments that the model was built with."""
+        return self._user
+
+    @property
+    def weights_name(self) -> str:
+        """What the user called the file of weights."""
+        return self._fitted.weights.file
+
+    @property
+    def seed(self) -> int:
+        """That of the request."""
+        return self._request.seed
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """Which artifacts the model can't have, and why."""
         return tuple(self._left_out.values())
@@ -108,6 +124,10 @@ class TorchSource:
         if "model" in self._left_out:  # then that file holds the state dict
             del files["model"]
         reload_torch(pruned, self.network, self._user, self._fitted, files, seed=self._request.seed)
+
+    def export_onnx(self, module: nn.Module, path: Path) -> None:
+        """Through torch's exporter."""
+        exported(write_onnx, module, self.network, path)
 
     def _as_built(self, pruned: nn.Module) -> nn.Module:
         """A copy in the mode that the constructor left the model in: it goes back into the user's training loop."""

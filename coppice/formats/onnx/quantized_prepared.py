@@ -1,0 +1,152 @@
+"""A model as ONNX that is ready for few bits: exported, constants computed, batch norms folded, its nodes named."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import onnx
+from onnx import TensorProto, helper
+
+from coppice.errors import ReloadFailed, UnsupportedLayer
+from coppice.formats.clean_process import CleanProcessFailed, run_clean
+from coppice.formats.onnx.file import STANDARD, opset
+from coppice.formats.quantized import Quantizing
+from coppice.tracing.network import Layer
+
+SCRIPT = "onnx/clean_prepared.py"
+#: Calibration runs the model on some hundred samples; on a busy machine that may take minutes.
+SECONDS = 900
+#: From here on there are scales for each channel (QuantizeLinear with an axis), and BitShift.
+OPSET = 13
+#: Folded constants that make a file so much larger are no gain.
+_GROWTH = 1.05
+
+
+def prepared(task: Quantizing, folder: Path) -> tuple[onnx.ModelProto, Path]:
+    """The rounded model, and the file in floats that it was made from; raises UnsupportedLayer."""
+    floats, folded = folder / "floats.onnx", folder / "folded.onnx"
+    task.source.export_onnx(task.model.module, floats)
+    model = onnx.load(floats)
+    if opset(model) < OPSET:
+        model = _newer(model)
+        onnx.save_model(model, folder / "newer.onnx")
+    source = folder / "newer.onnx" if (folder / "newer.onnx").exists() else floats
+    tool("fold", folder, {"model": str(source), "out": str(folded)})
+    if folded.stat().st_size < floats.stat().st_size * _GROWTH:
+        model = onnx.load(folded)
+    _tidy(model)
+    return model, floats
+
+
+def tool(task: str, folder: Path, job: dict[str, Any]) -> None:
+    """Let ONNX Runtime's own tools make a file, in a process of its own; raises ReloadFailed."""
+    try:
+        error = run_clean(SCRIPT, {**job, "task": task, "folder": str(folder)}, folder, seconds=SECONDS)
+    except CleanProcessFailed as e:
+        raise ReloadFailed(f"ONNX Runtime could not {task} the model: {e}") from e
+    if error:
+        raise ReloadFailed(f"ONNX Runtime could not {task} the model: {error}")
+
+
+def _newer(model: onnx.ModelProto) -> onnx.ModelProto:
+    try:
+        return onnx.version_converter.convert_version(model, OPSET)
+    except (RuntimeError, onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as e:
+        reason = (str(e).strip().splitlines() or [type(e).__name__])[0][:300]
+        raise UnsupportedLayer(
+            f"The model is of opset {opset(model)}; few bits need {OPSET}, and it can't be converted: {reason}. "
+            f"Export it with opset_version={OPSET}."
+        ) from e
+
+
+def _tidy(model: onnx.ModelProto) -> None:
+    """Leave out domains that nothing is of, name every node, and give every product a bias of its own."""
+    used = {node.domain for node in model.graph.node} | set(STANDARD)
+    for entry in [one for one in model.opset_import if one.domain not in used]:
+        model.opset_import.remove(entry)
+    names: set[str] = set()
+    for number, node in enumerate(model.graph.node):
+        if not node.name or node.name in names:
+            node.name = f"{node.name or node.op_type}_{number}"
+        names.add(node.name)
+    _own_biases(model)
+
+
+def _own_biases(model: onnx.ModelProto) -> None:
+    """Exporters keep equal biases once; as whole numbers each has the scale of its own product."""
+    constants = {one.name: one for one in model.graph.initializer if one.data_type == TensorProto.FLOAT}
+    seen: set[str] = set()
+    for node in model.graph.node:
+        if node.op_type not in ("Conv", "Gemm") or len(node.input) < 3 or node.input[2] not in constants:
+            continue
+        name = node.input[2]
+        if name in seen:
+            copy = TensorProto()
+            copy.CopyFrom(constants[name])
+            copy.name = node.input[2] = f"{node.name}/bias"
+            model.graph.initializer.append(copy)
+        seen.add(name)
+
+
+class LayerNames:
+    """From the nodes of a graph to the layers of the user's model, as far as their names tell."""
+
+    def __init__(self, layers: Sequence[Layer]) -> None:
+        self._names = {layer.path: layer.name for layer in layers} | {layer.name: layer.name for layer in layers}
+
+    def of(self, node: str) -> str:
+        """The layer of a node; the node's own name where no layer is known."""
+        node = re.sub(r"(_token_\d+|/duplicated.*)+$", "", node)  # what ONNX Runtime adds
+        path = _path(node)
+        parts = path.split(".")
+        for end in range(len(parts), 0, -1):
+            for start in range(end):
+                name = self._names.get(".".join(parts[start:end]))
+                if name is not None:
+                    return name
+        return self._names.get(node, node)
+
+
+def _path(node: str) -> str:
+    """The path of the module that torch's exporter names a node after: "/layer1/layer1.0/conv1/Conv"."""
+    path: list[str] = []
+    for part in node.strip("/").split("/")[:-1]:
+        above, dot, _ = part.rpartition(".")
+        # An entry of a list or a sequence is told with the name of what holds it.
+        if dot and path and path[-1].endswith(above):
+            path[-1] = path[-1].removesuffix(above) + part
+        else:
+            path.append(part)
+    return ".".join(path)
+
+
+def declared(model: onnx.ModelProto) -> tuple[str, ...]:
+    """The inputs of a graph, in order, without the constants that old files list among them."""
+    constants = {tensor.name for tensor in model.graph.initializer}
+    return tuple(entry.name for entry in model.graph.input if entry.name not in constants)
+
+
+def bytes_by_type(model: onnx.ModelProto) -> dict[str, int]:
+    """Data type -> bytes of all constants of that type in a file."""
+    found: dict[str, int] = {}
+    held = [
+        *model.graph.initializer,
+        *(one.t for node in model.graph.node for one in node.attribute if one.HasField("t")),
+    ]
+    for tensor in held:
+        name = TensorProto.DataType.Name(tensor.data_type).lower().replace("float", "float32")
+        name = name.replace("float3216", "float16")
+        found[name] = found.get(name, 0) + _size(tensor)
+    return found
+
+
+def _size(tensor: TensorProto) -> int:
+    if tensor.HasField("raw_data"):
+        return len(tensor.raw_data)
+    count = 1
+    for size in tensor.dims:
+        count *= size
+    return int(count * helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize)
