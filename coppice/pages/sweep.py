@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from coppice.pages.view import DISTANCES
@@ -11,10 +11,12 @@ from coppice.records.quantization import Precision
 from coppice.records.quantized_words import COMPUTED_IN
 from coppice.records.report import Fidelity
 from coppice.records.spot import WHOLE
-from coppice.records.sweep import Axis, Merit, Point, Sweep
+from coppice.records.sweep import Axis, Merit, Point, SmallFile, Sweep
 
 #: The picture, in the units of its own coordinates: the plane of the points, and what is around it for the labels.
 WIDTH, HEIGHT, LEFT, TOP, RIGHT, BOTTOM = 420.0, 260.0, 64.0, 16.0, 24.0, 44.0
+#: What the same cut has in any precision, so that its picture is of the cuts in floats.
+_OF_THE_CUT = (Axis.PARAMETERS, Axis.MACS)
 #: Lines across the plane, both ways.
 _LINES = 4
 
@@ -67,8 +69,15 @@ class Row:
     point: Point
     quality: str
     cut: str
-    computed: str  # what its file is computed in, of a quantized one
-    latency: float | None  # and in what share of the floats' time
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SmallRow:
+    """One quantized file in the table of them."""
+
+    name: str
+    file: SmallFile
+    computed: str
 
 
 def of_sweep(sweep: Sweep) -> dict[str, object]:
@@ -83,6 +92,7 @@ def of_sweep(sweep: Sweep) -> dict[str, object]:
         "less": merit is not None and merit not in _SHARES,
         "distance": DISTANCES[sweep.distance] if merit is Merit.DISTANCE and sweep.distance is not None else "",
         "pictures": [] if merit is None else [found for axis in Axis if (found := _picture(sweep.points, axis, merit))],
+        "small": list(_small_rows(sweep.points)),
         "rows": [_row(point, merit) for point in sweep.points],
         "size": {
             "width": WIDTH,
@@ -104,15 +114,14 @@ def _done(sweep: Sweep) -> str:
 
 
 def _row(point: Point, merit: Merit | None) -> Row:
-    small = point.quantized
-    return Row(
-        name=_name(point),
-        point=point,
-        quality=_told(point.fidelity, merit),
-        cut=_told(point.cut, merit),
-        computed="" if small is None else f"{COMPUTED_IN[small.arithmetic]}, by {small.runtime}",
-        latency=None if small is None else small.latency,
-    )
+    return Row(name=_name(point), point=point, quality=_told(point.fidelity, merit), cut=_told(point.cut, merit))
+
+
+def _small_rows(points: Sequence[Point]) -> Iterator[SmallRow]:
+    for point in points:
+        if (small := point.quantized) is not None:
+            computed = f"{COMPUTED_IN[small.arithmetic]}, by {small.runtime}"
+            yield SmallRow(name=_name(point), file=small, computed=computed)
 
 
 def _name(point: Point) -> str:
@@ -150,7 +159,10 @@ def _picture(points: Sequence[Point], axis: Axis, merit: Merit) -> Picture | Non
     placed = [
         (point, point.shares[axis], value)
         for point in points
-        if axis in point.shares and point.fidelity is not None and (value := _value(point.fidelity, merit)) is not None
+        if axis in point.shares
+        and not (point.spot.quantized and axis in _OF_THE_CUT)
+        and point.fidelity is not None
+        and (value := _value(point.fidelity, merit)) is not None
     ]
     if len(placed) < 2:
         return None

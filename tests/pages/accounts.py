@@ -28,6 +28,7 @@ from coppice.records.report import (
 )
 from coppice.records.request import Part, Request, Spread, Task
 from coppice.records.sweep import Axis, Merit, Point, SmallFile, Sweep
+from coppice.steps.pareto import mark
 
 #: The name of a layer, as nobody well-meaning gives it.
 EVIL = "</title><script>alert(1)</script><img src=x onerror=alert(2)>\"'&"
@@ -237,7 +238,12 @@ def swept_by_precisions(name: str = "conv1") -> Sweep:
         return point.model_copy(
             update={
                 "precision": precision,
-                "shares": {**point.shares, Axis.FILE: file, Axis.BYTES: file},
+                "shares": {
+                    **point.shares,
+                    Axis.FILE: file,
+                    Axis.BYTES: file,
+                    Axis.LATENCY: point.shares[Axis.LATENCY] * (0.4 if arithmetic is Arithmetic.INTEGER else 1.0),
+                },
                 "fidelity": Fidelity(accuracy=accuracy, agreement=accuracy, distance=0.01),
                 "cut": None,
                 "quantized": SmallFile(
@@ -246,6 +252,7 @@ def swept_by_precisions(name: str = "conv1") -> Sweep:
                     arithmetic=arithmetic,
                     file_bytes=int(90000 * file),
                     float_file_bytes=int(90000 * point.shares[Axis.BYTES]),
+                    snr_db=40.5,
                     latency=0.4 if arithmetic is Arithmetic.INTEGER else 1.0,
                 ),
                 "artifacts": (f"quantized_{100 * point.percent:g}_{precision}",),
@@ -272,4 +279,4 @@ def swept_by_precisions(name: str = "conv1") -> Sweep:
         small(half, Precision.INT8, 0.125, 0.79, Arithmetic.INTEGER),
         Point(percent=0.5, precision=Precision.INT2, error=failed),
     )
-    return sweep(name).model_copy(update={"request": request, "points": points})
+    return sweep(name).model_copy(update={"request": request, "points": mark(points).points})

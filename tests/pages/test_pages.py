@@ -175,15 +175,15 @@ def test_a_sweep_by_two_axes_has_a_row_and_a_dot_for_each_pair() -> None:
     page = read(render(swept_by_precisions()))
     assert page.all("h1")[0].words() == "model.h5, pruned by 1 ratio and quantized to int8, int2"
     heads = [head.words() for head in page.all("thead")[0].all("th")]
-    whole = dict(zip(heads, row(page, "whole, int2"), strict=True))
-    assert (whole["file"], whole["given back"], whole["time there"]) == ("8.0%", "70.0%", "100.0%")
-    assert whole["computed in"] == "floats, by ONNX Runtime 1.31.1"
     half = dict(zip(heads, row(page, "0.5 removed, int8"), strict=True))
-    assert (half["parameters"], half["file"], half["computed in"]) == (
-        "50.0%",
-        "12.5%",
-        "integers, by ONNX Runtime 1.31.1",
+    assert (half["parameters"], half["file"], half["latency"], half["given back"]) == (
+        *("50.0%", "12.5%", "20.0%", "79.0%"),
     )
+    assert row(page, "0.5 removed, int8, file")[1:] == [
+        *("11,250", "45,000", "25.0%", "40.0%", "40.5"),
+        "integers, by ONNX Runtime 1.31.1",
+    ]
+    assert row(page, "whole, int2, file")[-1] == "floats, by ONNX Runtime 1.31.1"
     assert row(page, "0.5 removed, int2")[-1] == "conv1: no integer can hold it"
     pictures = {picture.all("title")[0].words(): picture for picture in page.all("svg")}
     assert len(pictures) == 5
@@ -192,6 +192,7 @@ def test_a_sweep_by_two_axes_has_a_row_and_a_dot_for_each_pair() -> None:
     sent, eighth = places[0], places[4]
     # From the left edge of the plane, in proportion to 1 and 0.125.
     quarter = places[1]
+    assert len(pictures["accuracy against parameters"].all("circle")) == 2  # which no precision changes
     assert (quarter - eighth) / (sent - eighth) == pytest.approx((0.25 - 0.125) / (1 - 0.125), abs=0.01)
 
 
