@@ -31,10 +31,6 @@ class Equations:
         ridge = (ALPHA * scarce * mean).clamp(min=torch.finfo(torch.float32).tiny)
         return self.gram + torch.diag_embed(ridge[:, None].expand(self.gram.shape[:2]))
 
-    def change(self, definite: Tensor) -> Tensor:
-        """What to add to the matrix so that least is missing."""
-        return torch.cholesky_solve(self.cross, torch.linalg.cholesky(definite))
-
 
 def equations(chunks: Iterable[tuple[Tensor, Tensor]], *, centred: bool) -> Equations:
     """Summed up over chunks of (X, R) in float64, chunk by chunk in float32."""

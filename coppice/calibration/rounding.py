@@ -26,6 +26,7 @@ from coppice.quant import GRIDS, Coded
 from coppice.quant.adaround import adaround
 from coppice.quant.calibrated import calibrated
 from coppice.quant.clipped import clipped
+from coppice.quant.gptq import factored
 from coppice.quant.matrices import Coarse
 from coppice.quant.nearest import nearest
 from coppice.records.quantization import Rounding
@@ -132,9 +133,10 @@ def _rounded(matrix: Tensor, found: Equations, order: Order) -> Coarse:
     if order.rounding is Rounding.CLIPPED:
         return clipped(matrix, grid)
     gram = found.definite()
-    wanted = (matrix.double() + found.change(gram)).float()
-    coarse = calibrated(wanted, gram.float(), grid)
-    return coarse if order.rounding is Rounding.GPTQ else adaround(coarse, wanted, gram.float(), grid)
+    triangle = factored(gram)
+    wanted, gram = (matrix.double() + triangle.solved(found.cross)).float(), gram.float()
+    coarse = calibrated(wanted, gram, triangle, grid)
+    return coarse if order.rounding is Rounding.GPTQ else adaround(coarse, wanted, gram, grid)
 
 
 def _like(tensor: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from coppice.quant.grids import Grid
 from coppice.quant.matrices import Coarse, onto, positive
 
 #: Scales that are tried, as parts of the one that clips nothing.
-PARTS = tuple(part / 40 for part in range(4, 41))
+PARTS = tuple(part / 20 for part in range(2, 21))
 #: Turns after that; the error falls with each, and hardly after the third.
 TURNS = 4
 

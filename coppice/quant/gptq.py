@@ -21,15 +21,21 @@ from coppice.quant.grids import Grid
 from coppice.quant.matrices import Coarse
 
 #: Features that are rounded before the others hear of it; any number gives the same.
-BLOCK = 64
+BLOCK = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Triangle:
-    """A Gram matrix, factored: the features in the order of their factor, shape (groups, features), and the factor."""
+    """A Gram matrix, factored: the order of its features, shape (groups, features), and the factor in this order."""
 
     order: Tensor
     upper: Tensor
+
+    def solved(self, right: Tensor) -> Tensor:
+        """The x of gram @ x = right, shape (groups, features, any)."""
+        order = self.order[:, :, None].expand_as(right)
+        found = torch.cholesky_solve(right.gather(1, order), self.upper, upper=True)
+        return torch.empty_like(found).scatter_(1, order, found)
 
 
 def factored(gram: Tensor) -> Triangle:
@@ -37,13 +43,13 @@ def factored(gram: Tensor) -> Triangle:
     order = gram.diagonal(dim1=1, dim2=2).argsort(1)
     rows = gram.gather(1, order[:, :, None].expand_as(gram))
     ordered = rows.gather(2, order[:, None, :].expand_as(gram))
-    return Triangle(order=order, upper=torch.linalg.cholesky(ordered, upper=True).float())
+    return Triangle(order=order, upper=torch.linalg.cholesky(ordered, upper=True))
 
 
 def gptq(matrix: Tensor, scale: Tensor, triangle: Triangle, grid: Grid) -> Coarse:
     """A matrix of shape (groups, features, outputs) on the grid, by given scales."""
     order = triangle.order[:, :, None].expand_as(matrix)
-    wanted, upper = (matrix / scale).gather(1, order), triangle.upper
+    wanted, upper = (matrix / scale).gather(1, order), triangle.upper.to(matrix.dtype)
     codes, lost = torch.empty_like(wanted), torch.zeros_like(wanted)
     features = matrix.shape[1]
     for start in range((features - 1) // BLOCK * BLOCK, -1, -BLOCK):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -11,11 +11,10 @@ from torch import Tensor, nn
 from coppice.calibration.moments import Region, region
 from coppice.calibration.products import Product
 from coppice.calibration.watch import Watch
-from coppice.errors import BadUpload, DatasetInvalid, Refused, SamplesMissing
+from coppice.errors import BadUpload, DatasetInvalid, Refused
 from coppice.quant import GRIDS
-from coppice.records.quantization import Rounding, Wanted
 from coppice.records.request import Request
-from coppice.steps.precisions import CALIBRATED, ENOUGH_BITS
+from coppice.records.samples_needed import check_samples, need_of
 from coppice.steps.restore import Basis
 from coppice.tracing import stored
 
@@ -29,40 +28,11 @@ NEAR = 1e-3
 EIGHT_BITS = frozenset({torch.int8, torch.uint8})
 
 
-def _fewest_bits(request: Request, wanted: Wanted) -> int:
-    """Of the weights; as many as there are where none become whole numbers."""
-    asked = (wanted.numbers.weights, *request.layers.values())
-    return min((one.bits for one in asked if one.whole), default=max(GRIDS))
-
-
-#: (whether it needs samples, why, what to do without).
-_NEEDS: tuple[tuple[Callable[[Request, Wanted], bool], str, str], ...] = (
-    (
-        lambda _, wanted: wanted.numbers.activations.calibrated,
-        "activations={0.numbers.activations} need samples: their scales are found on them",
-        "activations=float32 needs none",
-    ),
-    (
-        lambda request, wanted: request.rounding in CALIBRATED and wanted.numbers.weights.whole,
-        "rounding={1.rounding} needs samples: it looks at what the layers meet",
-        "rounding=nearest needs none",
-    ),
-    (
-        lambda request, wanted: request.rounding is Rounding.AUTO and _fewest_bits(request, wanted) < ENOUGH_BITS,
-        "weights of less than four bits need samples: without calibration nothing of the model is left",
-        "precision=int4 needs none, nor does rounding=nearest, if that is really meant",
-    ),
-)
-
-
-def check_samples(request: Request, wanted: Wanted, basis: Basis | None) -> None:
+def check_calibration(request: Request, basis: Basis | None) -> None:
     """Raise SamplesMissing where what was asked for needs samples, DatasetInvalid where they tell nothing."""
-    for needs, why, instead in _NEEDS:
-        if needs(request, wanted):
-            if basis is None:
-                told = why.format(wanted, request)
-                raise SamplesMissing(f"{told}. Send some (the dataset part, or samples=); {instead}.", field="dataset")
-            _check_telling(basis)
+    check_samples(request, basis is not None)
+    if basis is not None and need_of(request):
+        _check_telling(basis)
 
 
 def _check_telling(basis: Basis) -> None:
@@ -82,7 +52,7 @@ def _check_telling(basis: Basis) -> None:
 
 
 def check_floats(module: nn.Module, sample: Sequence[Tensor]) -> None:
-    """Raise BadUpload where the model is quantized already, Refused where it has no weights that multiply."""
+    """Raise BadUpload where the model is quantized already or has no numbers, Refused where nothing multiplies."""
     tensors = stored(module).values()
     narrow = sum(one.numel() for one in tensors if one.is_quantized or (one.dtype in EIGHT_BITS and one.dim() > 1))
     broad = sum(one.numel() for one in tensors if one.is_floating_point() and one.dim() > 1)
@@ -94,6 +64,12 @@ def check_floats(module: nn.Module, sample: Sequence[Tensor]) -> None:
         )
     watch = _Grids(module)
     watch.over(sample)
+    if watch.endless is not None:
+        raise BadUpload(
+            f"{watch.endless} holds numbers that are not finite (NaN or infinity), and no scale fits these. Look where "
+            "its training went wrong, or send an earlier state.",
+            field="model",
+        )
     if not watch.regular:
         raise Refused(
             "No layer of the model multiplies with stored weights, so there is nothing to quantize. Weights that are "
@@ -115,12 +91,16 @@ class _Grids(Watch):  # type: ignore[no-untyped-call]  # torch leaves its modes 
         super().__init__(module)
         self.regular: dict[Region, bool] = {}
         self.weights = 0
+        #: A weight with numbers that are none.
+        self.endless: str | None = None
 
     def met(self, product: Product, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         """A product: its weight, until one is found that lies on none."""
         shown = region(product.tensor, product.weight)
         if shown not in self.regular:
             known = all(self.regular.values())
+            if not product.weight.isfinite().all():
+                self.endless = self.endless or product.tensor
             self.regular[shown] = known and on_a_grid(product.matrix(product.weight).float())
             self.weights += product.weight.numel()
         return func(*args, **kwargs)
