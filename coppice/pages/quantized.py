@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from coppice.pages.figures import CostLine, columns_of, time_of
 from coppice.records.quantization import Activations, Format
-from coppice.records.report import Arithmetic, Fidelity, LayerPrecision, Quality, Quantized, Raised, Report
+from coppice.records.quantized_words import COMPUTED_IN, executed
+from coppice.records.report import Fidelity, LayerPrecision, Quality, Quantized, Raised, Report
 from coppice.records.request import Task
 
 FORMATS: Mapping[Format, str] = {
@@ -20,25 +21,6 @@ _FLOWING: Mapping[Activations, str] = {
     Activations.INT8: "int8, by scales that were calibrated on samples",
     Activations.UINT8: "uint8, by scales that were calibrated on samples",
     Activations.DYNAMIC: "eight bits, by scales that are found at every run",
-}
-
-#: In a word or two, for the headline.
-_IN: Mapping[Arithmetic, str] = {
-    Arithmetic.INTEGER: "integers",
-    Arithmetic.MIXED: "integers and floats",
-    Arithmetic.FLOAT: "floats",
-}
-
-#: What runs the file -> the sentence.
-_COMPUTED: Mapping[Arithmetic, Callable[[Quantized], str]] = {
-    Arithmetic.INTEGER: lambda found: f"Computed in integers by {found.runtime}.",
-    Arithmetic.MIXED: lambda found: f"Computed by {found.runtime} in integers in part, and in floats for the rest.",
-    Arithmetic.FLOAT: lambda found: (
-        f"Stored in {_bits(found)}, computed in floats by {found.runtime}: the file gets small, memory and speed "
-        "don't change."
-        if found.weights.whole
-        else f"Stored in {found.weights}, computed in floats by {found.runtime}."
-    ),
 }
 
 
@@ -57,11 +39,6 @@ class TrialLine:
 
     kept: str
     trial: Raised
-
-
-def executed(found: Quantized) -> str:
-    """What a runtime really does with the file, in a sentence: integer arithmetic, or storage alone."""
-    return _COMPUTED[found.arithmetic](found)
 
 
 def held(found: Quantized) -> str:
@@ -107,7 +84,7 @@ def headline(report: Report, found: Quantized) -> Iterator[tuple[str, str, str]]
     sent = report.before.file_bytes
     if sent and report.request.task is not Task.QUANTIZE:
         yield "file, of the one that was sent", f"{found.file_bytes / sent:.1%}", f"of {sent:,} bytes"
-    yield "computed in", _IN[found.arithmetic], f"by {found.runtime}"
+    yield "computed in", COMPUTED_IN[found.arithmetic], f"by {found.runtime}"
     if report.quality is not None and found.fidelity is not None:
         column = columns_of(report.quality)[0]
         cut = found.float_fidelity if report.request.task is not Task.QUANTIZE else None
@@ -123,13 +100,6 @@ def headline(report: Report, found: Quantized) -> Iterator[tuple[str, str, str]]
             f"{found.latency_ms / found.float_latency_ms:.1%}",
             f"of that in floats, in {found.runtime}",
         )
-
-
-def _bits(found: Quantized) -> str:
-    """The fewest and the most bits of what is kept in whole numbers."""
-    bits = {layer.precision.bits for layer in found.layers if layer.precision.whole} or {found.weights.bits}
-    low, high = min(bits), max(bits)
-    return f"{low} to {high} bits" if low < high else f"{low} bit{'s' if low > 1 else ''}"
 
 
 def _costs(found: Quantized) -> Iterator[CostLine]:

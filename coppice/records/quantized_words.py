@@ -26,7 +26,7 @@ COMPUTED_IN: Mapping[Arithmetic, str] = {
 _EXECUTED: Mapping[Arithmetic, str] = {
     Arithmetic.INTEGER: "Computed in integers by {runtime}.",
     Arithmetic.MIXED: "Computed by {runtime} in integers in part, and in floats for the rest.",
-    Arithmetic.FLOAT: "Stored in {weights}, computed in floats by {runtime}: the file gets small, memory and speed "
+    Arithmetic.FLOAT: "Stored in {bits}, computed in floats by {runtime}: the file gets small, memory and speed "
     "don't change.",
 }
 
@@ -48,7 +48,14 @@ def executed(found: Quantized) -> str:
     """What a runtime really does with the file, in a sentence: integer arithmetic, or storage alone."""
     floats = found.arithmetic is Arithmetic.FLOAT and not found.weights.whole
     told = "Stored in {weights}, computed in floats by {runtime}." if floats else _EXECUTED[found.arithmetic]
-    return told.format(runtime=found.runtime, weights=found.weights)
+    return told.format(runtime=found.runtime, weights=found.weights, bits=_bits(found))
+
+
+def _bits(found: Quantized) -> str:
+    """The fewest and the most bits of what is kept in whole numbers."""
+    bits = {layer.precision.bits for layer in found.layers if layer.precision.whole} or {found.weights.bits}
+    low, high = min(bits), max(bits)
+    return f"{low} to {high} bits" if low < high else f"{low} bit{'s' if low > 1 else ''}"
 
 
 def _headline(found: Quantized) -> str:
