@@ -1,4 +1,4 @@
-"""Structured channel pruning for PyTorch and Keras models.
+"""Structured channel pruning, and numbers of fewer bits, for PyTorch, Keras and ONNX models.
 
     import coppice
     result = coppice.prune(model, percent=0.4, example_inputs=(x,))
@@ -15,11 +15,11 @@ from coppice.errors import CoppiceError
 from coppice.version import __version__
 
 if TYPE_CHECKING:
-    from coppice.library import Result, Swept, inspect, prune, sweep
+    from coppice.library import Result, Swept, Written, inspect, prune, quantize, sweep
 
-_LIBRARY = {"Result", "Swept", "inspect", "prune", "sweep"}
+_LIBRARY = {"Result", "Swept", "Written", "inspect", "prune", "quantize", "sweep"}
 
-__all__ = ["CoppiceError", "Result", "Swept", "__version__", "inspect", "prune", "sweep"]
+__all__ = ["CoppiceError", "Result", "Swept", "Written", "__version__", "inspect", "prune", "quantize", "sweep"]
 
 
 def __getattr__(name: str) -> Any:

@@ -128,6 +128,11 @@ def quantize(request: Request, files: Files, out: Path, progress: Tell) -> Repor
     """As `run`, but nothing is cut: the uploaded model as it is, in fewer bits."""
     progress(Progress(step="read", fraction=0.0))
     source, inputs = open_upload(request, files), input_files(request, files)
+    return quantize_source(source, request, inputs, out, progress)
+
+
+def quantize_source(source: Source, request: Request, inputs: Inputs, out: Path, progress: Tell) -> Report:
+    """Quantize what was read from `inputs`; a live model has none."""
     pruned = uncut(*usable(source.network))
     progress(Progress(step="measure", fraction=0.2))
     report = report_uncut(source.network, pruned, request, inputs)
@@ -154,7 +159,8 @@ def uncut(network: Network, basis: Basis | None) -> Pruned:
 def report_uncut(network: Network, pruned: Pruned, request: Request, inputs: Inputs) -> Report:
     """As `report_on`, of a model that stays whole: its file is the one that was sent."""
     report = report_on(network, pruned, request, inputs)
-    sent = {"file_bytes": inputs[MODEL_PART[request.framework]].bytes}
+    file = inputs.get(MODEL_PART[request.framework])
+    sent = {"file_bytes": None if file is None else file.bytes}
     return report.model_copy(update={cost: getattr(report, cost).model_copy(update=sent) for cost in _COSTS})
 
 

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from coppice.formats.quantized import Quantizing, Written, write_quantized
 from coppice.formats.source import Source
 from coppice.records.plan import Plan
-from coppice.records.quantization import check_samples
 from coppice.records.quantized_words import lines
 from coppice.records.report import Progress, Quantized, Report, Tell
 from coppice.steps.quality import Judge
@@ -39,7 +38,6 @@ def quantized(source: Source, dense: Dense, report: Report, out: Path, progress:
     wanted = request.quantization
     if wanted is None:
         return report
-    check_samples(wanted, basis is not None)
     progress(Progress(step="quantize", fraction=0.88))
     outcome = quantize(source.network, dense.module, request, basis)
     progress(Progress(step="write", fraction=0.93, detail=f"{wanted.output_format}, run in its own runtime"))

@@ -19,8 +19,9 @@ import typer
 
 from coppice.errors import ParameterMissing, UnknownFormat
 from coppice.records.frameworks import Framework
-from coppice.records.quantization import Activations, Format, Precision, Rounding, check_samples
+from coppice.records.quantization import Activations, Format, Precision, Rounding
 from coppice.records.request import CRITERIA, Heads, Part, Request, Spread, Target, Task
+from coppice.records.samples_needed import check_samples
 from coppice.records.texts import READERS
 
 Percent = Annotated[
@@ -212,9 +213,7 @@ def _request(model: Model, file: Path, task: Task, texts: Mapping[str, Any]) -> 
     values = {name: READERS[name](text) for name, text in typed.items() if text is not None and text != ""}
     names = {name: path.name for name, path in files.items()}
     request = Request.model_validate({**values, "framework": framework, "task": task, "files": names})
-    for one in (request, *(request.at(spot) for spot in request.spots)):
-        if one.quantization is not None:
-            check_samples(one.quantization, Part.DATASET in files)
+    check_samples(request, Part.DATASET in files)
     return request, files
 
 

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from coppice.errors import ParameterInvalid, ParameterMissing, SamplesMissing
+from coppice.errors import ParameterInvalid, ParameterMissing
 from coppice.http.intake import INTAKES, Intake
 from coppice.http.names import unknown_name
 from coppice.http.parameters import PARAMETERS, parameters_of
 from coppice.http.parameters import names as names_of
 from coppice.http.parts import UploadPart, frameworks_of, part_names, parts_of
 from coppice.records.frameworks import Framework
-from coppice.records.quantization import check_samples
 from coppice.records.request import Part, Request, Task
+from coppice.records.samples_needed import check_samples
 
 
 def read_parameters(intake: Intake, given: Iterable[tuple[str, str]]) -> dict[str, object]:
@@ -75,19 +75,8 @@ def to_request(intake: Intake, values: Mapping[str, object], files: Mapping[Uplo
                 field=part.part,
             )
     request = Request.model_validate({**complete, "files": given})
-    _check_samples(request)
+    check_samples(request, Part.DATASET in given)
     return request
-
-
-def _check_samples(request: Request) -> None:
-    for one in (request, *(request.at(spot) for spot in request.spots)):
-        if one.quantization is None:
-            continue
-        try:
-            check_samples(one.quantization, Part.DATASET in request.files)
-        except SamplesMissing as e:
-            gone = " Those of source_txid were deleted when that job ended." if request.source_txid else ""
-            raise SamplesMissing(f"{e.message}{gone}", field=e.field) from e
 
 
 def _framework(intake: Intake, values: Mapping[str, object], files: Mapping[UploadPart, str]) -> Framework:

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 
-from coppice.errors import ParameterMissing, PrecisionImpossible, SamplesMissing
+from coppice.errors import ParameterMissing, PrecisionImpossible
 from coppice.records.frameworks import Framework
 
 
@@ -241,18 +241,6 @@ def _elsewhere(framework: Framework, asked: Asked, weights: Precision, told: For
         if any(_within(_meant(asked, weights, one), each) for each in combinations)
     ]
     return f" Or as asked, but format={others[0]}." if others else ""
-
-
-def check_samples(meant: Wanted, there: bool) -> None:
-    """Raise SamplesMissing where scales of activations are to come from samples, and there are none."""
-    numbers = meant.numbers
-    if numbers.activations.calibrated and not there:
-        raise SamplesMissing(
-            f"activations={numbers.activations} needs samples, on which their scales are found: send dataset. Without "
-            f"samples, of the weights alone: weights={numbers.weights} with activations=float32, "
-            f"format={Format.SAFETENSORS if meant.output_format is Format.TFLITE else meant.output_format}.",
-            field="dataset",
-        )
 
 
 def _nearest(wanted: Precision, there: Sequence[Precision]) -> Precision:

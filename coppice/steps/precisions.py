@@ -12,15 +12,12 @@ from coppice.calibration.survey import Survey
 from coppice.errors import ParameterInvalid, PrecisionImpossible
 from coppice.records.quantization import CAPABILITIES, Activations, Precision, Rounding, Wanted
 from coppice.records.request import Request
+from coppice.records.samples_needed import CALIBRATED, ENOUGH_BITS
 from coppice.steps.account import Names
 
 #: The precision of the first and the last layer where fewer bits are asked for, and of weights that can't be calibrated
 #: where so few are asked for that it takes calibration.
 EDGES = Precision.INT8
-#: Fewer bits than these need calibration.
-ENOUGH_BITS = 4
-#: Methods that look at samples.
-CALIBRATED = frozenset({Rounding.GPTQ, Rounding.ADAROUND})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,7 @@ from coppice.records.report import LayerPrecision, Raised
 from coppice.records.request import Request, Task
 from coppice.steps.account import Names
 from coppice.steps.precisions import choices
-from coppice.steps.quantizable import check_floats, check_samples
+from coppice.steps.quantizable import check_calibration, check_floats
 from coppice.steps.raising import Found, search
 from coppice.steps.restore import Basis
 from coppice.steps.workpiece import workpiece
@@ -45,7 +45,7 @@ def quantize(network: Network, module: nn.Module, request: Request, basis: Basis
     wanted = request.quantization
     if wanted is None:
         raise ValueError("nothing was asked")
-    check_samples(request, wanted, basis)
+    check_calibration(request, basis)
     if wanted.numbers.weights.whole:
         check_floats(module, network.sample)
     piece, names, tensors = workpiece(network, module, request, wanted, basis), Names(network), stored(module)

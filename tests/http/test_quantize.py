@@ -66,6 +66,13 @@ def test_weights_are_a_file_with_a_name_and_a_precision_without(settings: Settin
         assert (found.weights, found.files[Part.WEIGHTS]) == (Precision.INT4, "mnist_cnn.pth")
 
 
+def test_what_needs_no_samples_is_of_the_kind_of_file_that_was_meant(settings: Settings) -> None:
+    answer = served(settings).post("/api/tf_quantize", params={"precision": "int8"}, files=KERAS)
+    assert "activations=dynamic needs none" in answer.json()["message"]
+    query = {"precision": "int8", "activations": "dynamic", "biases": "float32"}
+    assert accepted(settings, served(settings).post("/api/tf_quantize", params=query, files=KERAS)).biases == "float32"
+
+
 def test_ratios_and_precisions_are_one_sweep(settings: Settings) -> None:
     query = {"percents": "0,0.5", "precisions": "float32,int4"}
     found = accepted(settings, served(settings).post("/api/onnx_sweep", params=query, files=ONNX))
@@ -80,9 +87,11 @@ def test_ratios_and_precisions_are_one_sweep(settings: Settings) -> None:
         ("pt_quantize", {"precision": "int4", "format": "tflite"}, "precision_impossible", "format", "format=onnx"),
         ("pt_quantize", {"precision": "bfloat16", "format": "onnx"}, "precision_impossible", "weights", "safetensors"),
         ("pt_quantize", {"precision": "int4", "biases": "int2"}, "precision_impossible", "biases", "biases=int4"),
-        ("pt_quantize", {"precision": "int8"}, "samples_missing", "dataset", "weights=int8 with activations=float32"),
-        ("pt_prune", {"percent": "0.5", "quantize": "int8"}, "samples_missing", "dataset", "send dataset"),
-        ("pt_sweep", {"percents": "0.5", "precisions": "int4,int8"}, "samples_missing", "dataset", "send dataset"),
+        ("pt_quantize", {"precision": "int8"}, "samples_missing", "dataset", "activations=float32 needs none"),
+        ("pt_prune", {"percent": "0.5", "quantize": "int8"}, "samples_missing", "dataset", "the dataset part"),
+        ("pt_sweep", {"percents": "0.5", "precisions": "int4,int8"}, "samples_missing", "dataset", "the dataset part"),
+        ("pt_quantize", {"precision": "int2"}, "samples_missing", "dataset", "precision=int4 needs none"),
+        ("pt_quantize", {"precision": "int4", "rounding": "gptq"}, "samples_missing", "dataset", "rounding=nearest"),
         ("pt_quantize", {"precision": "int4", "percent": "0.5"}, "parameter_invalid", "percent", "takes no 'percent'"),
         ("pt_quantize", {"precision": "int4", "model_type": "tf"}, "parameter_invalid", "model_type", "tf_quantize"),
         ("pt_sweep", {"percents": "0.5", "precision": "int4"}, "parameter_invalid", "precision", "precisions"),

@@ -159,4 +159,4 @@ def test_samples_are_asked_for_again(settings: Settings) -> None:
     query = {**QUERY, "precision": "int8"}
     answer = client_of(settings, pytorch(settings)).post("/api/pt_quantize", params=query)
     assert (answer.json()["code"], answer.json()["field"]) == ("samples_missing", "dataset")
-    assert "source_txid" in answer.json()["message"]
+    assert "send them again" in answer.json()["message"]
