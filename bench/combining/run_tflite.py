@@ -1,8 +1,8 @@
-"""A script, not a module of ours: as run_onnx.py, but of `.tflite` files in ai-edge-litert."""
+"""A script, not a module of ours: `running` with `.tflite` files in ai-edge-litert."""
 
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
-from run_onnx import main
+from running import main
 
 
 def opened(file):

@@ -61,12 +61,18 @@ def fit(module: nn.Module, weights: Weights) -> Fitted:
         for name, given in tensors.items()
         if name in own and not torch.nn.parameter.is_lazy(own[name]) and _shape(given) != _shape(own[name])
     ]
+    misfits += [
+        f"{name} is {given.dtype} in the file, as quantized weights are, and {own[name].dtype} in the model, whose "
+        "weights have to come in floats"
+        for name, given in tensors.items()
+        if name in own and own[name].is_floating_point() and own[name].dim() > 1 and _is_small(given)
+    ]
     # Asked of torch, not compared by us: a module may take old keys by a hook of its own.
     missing, unexpected = ([], []) if misfits else _loaded(module, tensors, weights.file)
     parts = [
         _listed("missing from the file", [name for name in missing if not _is_shared(name, own, tensors)]),
         _listed("in the file but not in the model", unexpected),
-        _listed("of another shape", misfits),
+        _listed("of another shape or type", misfits),
     ]
     if any(parts):
         raise StateDictMismatch(
@@ -151,6 +157,10 @@ def _narrow(tensors: Mapping[str, Any], own: Mapping[str, Any]) -> Iterator[tupl
         # Asked of the numbers: float8 has no promotion rules.
         if given.is_floating_point() and given.element_size() <= held.element_size() and _holds(held, given):
             yield name, given.dtype
+
+
+def _is_small(given: Any) -> bool:
+    return isinstance(given, torch.Tensor) and given.dtype in (torch.int8, torch.uint8)
 
 
 def _holds(held: torch.Tensor, given: torch.Tensor) -> bool:
