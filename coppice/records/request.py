@@ -170,7 +170,7 @@ class Request(Record):
         idle = (() if spot.percent else _OF_CUTS) + (() if spot.quantized else _OF_NUMBERS)
         update = {name: Request.model_fields[name].get_default(call_default_factory=True) for name in idle}
         update |= {"percent": spot.percent, "percents": (), "precisions": ()}
-        update["task"] = Task.PRUNE if spot.percent else Task.QUANTIZE
+        update["task"] = Task.QUANTIZE if spot.quantized and not spot.percent else Task.PRUNE
         return self.model_copy(update={**update, "precision": spot.precision} if spot.quantized else update)
 
     @property
