@@ -5,6 +5,7 @@ Runs with one framework and nothing of ours, from Python 3.8 on: tf.keras where 
 
 import json
 import os
+import runpy
 import sys
 import traceback
 from pathlib import Path
@@ -127,6 +128,11 @@ def masked(original, pruned):
     return result
 
 
+def kernels(model):
+    """Every weight that multiplies."""
+    return [weight for weight in model.get_weights() if weight.ndim > 1]
+
+
 def compiled(model):
     """What `compile` was told, as far as every version can say it."""
     optimizer = model.optimizer
@@ -221,6 +227,21 @@ class Commands:
             with np.load(inputs) as arrays:
                 np.savez(outputs, **predict(model, [arrays[name] for name in arrays.files]))
         return {"parameters": model.count_params(), "compiled": compiled(model), "trained": train(model)}
+
+    def packed(self, file, loader, original, inputs, outputs):
+        """A packed model by its loader: what it gives, how near its weights are to the original, a step of training."""
+        self.keras.backend.clear_session()
+        dense = self.load_model(original)
+        model = runpy.run_path(loader)["load_quantized"](file, custom_objects=self.known)
+        found = sample(model)
+        np.savez(inputs, **dict(zip(input_names(model), found)))
+        np.savez(outputs, **predict(model, found))
+        values = [int(max(len(np.unique(one[..., i])) for i in range(one.shape[-1]))) for one in kernels(model)]
+        pairs = zip(dense.get_weights(), model.get_weights())
+        same = [bool(np.array_equal(a, b)) for a, b in pairs if np.ndim(a) < 2]
+        apart = [float(np.abs(a - b).max() / np.abs(a).max()) for a, b in zip(kernels(dense), kernels(model))]
+        model.compile("sgd", "mean_squared_error")
+        return {"values": values, "same": same, "apart": apart, "trained": train(model)}
 
     def uses(self, folder, tflite):
         """How far a SavedModel's other uses are from what Keras computes: its signature, and TensorFlow Lite."""

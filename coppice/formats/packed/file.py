@@ -9,7 +9,7 @@ says how those tensors are read that are not there as they are:
     value = (number * step + first) * scale
 
 Numbers of 8 bits are stored as int8. Those of fewer lie in bytes, in C order, the first in the lowest bits; `pack` says
-it exactly. `bits` is missing of a tensor of floats: it is of another `dtype` in its model than in the file.
+it exactly. Of a float that is kept in fewer bits than its model has it in there is nothing but the model's `dtype`.
 """
 
 from __future__ import annotations
@@ -69,10 +69,11 @@ def write(content: Content, path: Path) -> None:
         if (coded := content.coded.get(name)) is not None:
             scale = _free(f"{name}.scale", tensors)
             tensors[name], tensors[scale] = _numbers(coded), coded.scale
-            packed[name] = {**_grid(coded), **_as_computed(tensor), "scale": scale}
+            how = {"shape": list(tensor.shape), "dtype": _NAMES[tensor.dtype], "scale": scale}
+            packed[name] = {**_grid(coded), **how}
         elif (precision := content.floats.get(name)) is not None:
             tensors[name] = tensor.to(_HALVES[precision])
-            packed[name] = _as_computed(tensor)
+            packed[name] = {"dtype": _NAMES[tensor.dtype]}
     about = json.dumps({"version": VERSION, "packed": packed, **content.about})
     # A copy of each: tensors that share memory are refused. One text: several come in an order of chance.
     save_file({name: one.detach().clone().contiguous() for name, one in tensors.items()}, path, {"coppice": about})
@@ -112,13 +113,10 @@ def _check(tensors: Mapping[str, Tensor]) -> None:
         if tensor.dtype not in _NAMES:
             kind = str(tensor.dtype).removeprefix("torch.")
             raise PrecisionImpossible(
-                f"format=safetensors holds no {kind}, which {name} is. Make it {_NEAREST} in the model, or ask for "
+                f"format=safetensors holds no {kind}, which {name} is. Make it float32 in the model, or ask for "
                 "format=onnx.",
                 field="format",
             )
-
-
-_NEAREST = "float32 or complex64"
 
 
 def _numbers(coded: Coded) -> Tensor:
@@ -132,10 +130,6 @@ def _grid(coded: Coded) -> dict[str, int]:
     grid = GRIDS[coded.bits]
     first, step = (0, 1) if coded.bits == _BYTE else (-grid.largest, grid.step)
     return {"bits": coded.bits, "first": first, "step": step}
-
-
-def _as_computed(tensor: Tensor) -> dict[str, Any]:
-    return {"shape": list(tensor.shape), "dtype": _NAMES[tensor.dtype]}
 
 
 def _free(name: str, taken: Mapping[str, object]) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from textwrap import fill
+
 from torch import nn
 
 from coppice.errors import PrecisionImpossible
@@ -21,7 +23,9 @@ def {function}(path, model=None):
 
     import torch
 
-    types = {types}
+    types = dict(
+{types}
+    )
     with open(path, "rb") as file:  # the length of a JSON header, that header, and bytes
         entries = json.loads(file.read(int.from_bytes(file.read(8), "little")))
         content = bytearray(file.read())
@@ -50,7 +54,9 @@ def {function}(path, model=None):
         model = {build}
     if about["module"] is not None:  # it computes in halves
         model = {{"F16": model.half, "BF16": model.bfloat16}}[about["module"]]()
-    model.load_state_dict({{key: value(name) for key, name in about["state_dict"].items()}})
+    scales = {{how.get("scale") for how in about["packed"].values()}}
+    state = {{name: value(name) for name in entries.keys() - scales - set(about["beside"])}}
+    model.load_state_dict({{**state, **{{name: state[first] for name, first in about["tied"].items()}}}})
     for name in about["beside"]:  # what no state dict holds
         path, _, attribute = name.rpartition(".")
         getattr(model.get_submodule(path), attribute).data = value(name)
@@ -85,5 +91,6 @@ def _as_pruned(user: UserClass, dense: nn.Module, module: nn.Module, plan: Plan)
 def _loader(user: UserClass, file: str) -> str:
     star = "**" if isinstance(user.arguments, dict) else "*"
     arguments = f"{star}{user.arguments!a}" if user.arguments else ""
-    types = {name: str(kind).removeprefix("torch.") for name, kind in TYPES.items()}
+    named = ", ".join(f'{name}="{str(kind).removeprefix("torch.")}"' for name, kind in TYPES.items())
+    types = fill(named, 110, initial_indent=" " * 8, subsequent_indent=" " * 8)
     return _TEXT.format(file=file, function=FUNCTION, types=types, build=f"{user.name}({arguments})")

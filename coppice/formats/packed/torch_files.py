@@ -99,13 +99,16 @@ def _content(model: QuantizedModel, computed: torch.dtype | None) -> packed.Cont
             )
     names = {key: first.get(_place(value), key) for key, value in state.items()}
     beside = [name for name in {**model.coded, **model.floats} if name not in names.values()]
+    held = {name: state[key] for key, name in names.items()} | {name: tensors[name] for name in beside}
     about = {
         "module": None if computed is None else packed.type_name(computed),
-        "state_dict": names,
+        "tied": {key: name for key, name in names.items() if key != name},
         "beside": beside,
     }
-    held = {name: state[key] for key, name in names.items()} | {name: tensors[name] for name in beside}
-    return packed.Content(tensors=held, coded=model.coded, floats=model.floats, about=about)
+    if computed is None:
+        return packed.Content(tensors=held, coded=model.coded, floats=model.floats, about=about)
+    held |= {name: _computed(value, computed) for name, value in held.items() if name not in model.coded}
+    return packed.Content(tensors=held, coded=model.coded, about=about)
 
 
 def _place(tensor: Tensor) -> tuple[object, ...]:
