@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from coppice.pages.view import DISTANCES
 from coppice.records.figures import significant
@@ -17,6 +17,8 @@ from coppice.records.sweep import Axis, Merit, Point, SmallFile, Sweep
 WIDTH, HEIGHT, LEFT, TOP, RIGHT, BOTTOM = 420.0, 260.0, 64.0, 16.0, 24.0, 44.0
 #: What the same cut has in any precision, so that its picture is of the cuts in floats.
 _OF_THE_CUT = (Axis.PARAMETERS, Axis.MACS)
+#: How wide a letter is, about; a line is twice as high.
+_LETTER = 6.0
 #: Lines across the plane, both ways.
 _LINES = 4
 
@@ -177,7 +179,7 @@ def _picture(points: Sequence[Point], axis: Axis, merit: Merit) -> Picture | Non
     def y(value: float) -> float:
         return round(TOP + (HEIGHT - TOP - BOTTOM) * (high - value) / (high - low), 1)
 
-    dots = tuple(
+    dots = _legible(
         Dot(
             x=x(share),
             y=y(value),
@@ -203,6 +205,21 @@ def _picture(points: Sequence[Point], axis: Axis, merit: Merit) -> Picture | Non
             Line(at=y(value), label=_written(value, merit)) for value in (low + (high - low) * step for step in steps)
         ),
     )
+
+
+def _legible(dots: Iterable[Dot]) -> tuple[Dot, ...]:
+    """The dots, with a name beside each where no other name stands already; those on the front come first."""
+    given = list(dots)
+    named: list[Dot] = []
+    for dot in sorted(given, key=lambda dot: not dot.front):
+        if dot.name and not any(_collide(dot, other) for other in named):
+            named.append(dot)
+    return tuple(dot if dot in named else replace(dot, name="") for dot in given)
+
+
+def _collide(one: Dot, other: Dot) -> bool:
+    apart = (len(one.name) + len(other.name)) * _LETTER / 2
+    return abs(one.x - other.x) < apart and abs(one.y - other.y) < 2 * _LETTER
 
 
 def _through(places: Iterable[tuple[float, float]]) -> str:

@@ -15,6 +15,7 @@ import coppice
 from coppice.pages import render
 from coppice.records.figures import significant
 from coppice.records.report import Account
+from coppice.records.sweep import Axis
 from tests.pages.accounts import (
     EVIL,
     inspection,
@@ -163,6 +164,20 @@ def test_dots_of_a_curve_lie_in_proportion_and_those_on_the_front_are_full() -> 
         assert (middle - small) / (whole - small) == pytest.approx((0.75 - 0.5) / (1 - 0.5), abs=0.01)
         assert (good - best) / (worst - best) == pytest.approx((0.9 - 0.8) / (0.9 - 0.6), abs=0.01)
         assert [dot.attributes["class"] for dot in picture.all("circle")] == ["dot on", "dot", "dot on"]
+
+
+def test_names_beside_dots_do_not_lie_on_each_other() -> None:
+    swept = swept_by_precisions()
+    alike = [point.model_copy(update={"fidelity": swept.points[0].fidelity, "front": ()}) for point in swept.points[:5]]
+    alike[4] = alike[4].model_copy(update={"front": tuple(Axis)})
+    file = next(
+        picture
+        for picture in read(render(swept.model_copy(update={"points": tuple(alike)}))).all("svg")
+        if picture.all("title")[0].words() == "accuracy against file"
+    )
+    beside = [text.words() for text in file.all("text") if text.words() in ("int8", "int2", "0.5", "0.5 int8")]
+    # In one row at 25, 8, 50 and 12.5 %: int2 is too near to the one on the front.
+    assert beside == ["int8", "0.5", "0.5 int8"]
 
 
 def test_a_ratio_without_a_model_says_why() -> None:
