@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from coppice.errors import SamplesMissing
 from coppice.records.quantization import CAPABILITIES, Activations, Rounding, Wanted
@@ -59,10 +59,11 @@ def need_of(request: Request) -> str | None:
     return None
 
 
-def check_samples(request: Request, there: bool) -> None:
-    """Raise SamplesMissing where the request needs samples and there are none."""
+def check_samples(request: Request, there: bool, notes: Sequence[str] = ()) -> None:
+    """Raise SamplesMissing where the request needs samples and there are none; with what was noted of its files."""
     need = None if there else need_of(request)
     if need is not None:
         # Those of an earlier job, whose result stands for the files, were deleted when it ended.
         again = " Samples of the earlier job are not kept: send them again." if request.source_txid else ""
-        raise SamplesMissing(f"{need}{again}", field="dataset")
+        noted = f" Noted while reading: {' '.join(notes)}" if notes else ""
+        raise SamplesMissing(f"{need}{again}{noted}", field="dataset")

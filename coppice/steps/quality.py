@@ -60,6 +60,8 @@ class Judge:
             told[place] = told[place] or logits(wanted.leaves[place])
         self._told = [one for one in told if one is not None]
         self.distance = Distance.JS if len(self._told) == len(told) else Distance.MSE
+        #: Whether the original gives a number for any sample.
+        self.finite = any(bool(leaf.isfinite().any()) for leaf in wanted.leaves)
         #: How the original itself does.
         self.original = self._fidelity(wanted)
 

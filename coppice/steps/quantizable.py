@@ -13,6 +13,7 @@ from coppice.calibration.products import Product
 from coppice.calibration.watch import Watch
 from coppice.errors import BadUpload, DatasetInvalid, Refused
 from coppice.quant import GRIDS
+from coppice.records.quantization import Precision
 from coppice.records.request import Request
 from coppice.records.samples_needed import check_samples, need_of
 from coppice.steps.restore import Basis
@@ -28,9 +29,12 @@ NEAR = 1e-3
 EIGHT_BITS = frozenset({torch.int8, torch.uint8})
 
 
-def check_calibration(request: Request, basis: Basis | None) -> None:
-    """Raise SamplesMissing where what was asked for needs samples, DatasetInvalid where they tell nothing."""
-    check_samples(request, basis is not None)
+def check_calibration(request: Request, basis: Basis | None, notes: Sequence[str]) -> None:
+    """Raise SamplesMissing where what was asked for needs samples, DatasetInvalid where they tell nothing.
+
+    The notes of reading say why samples that came are not used.
+    """
+    check_samples(request, basis is not None, notes)
     if basis is not None and need_of(request):
         _check_telling(basis)
 
@@ -43,7 +47,7 @@ def _check_telling(basis: Basis) -> None:
             "model. Send different ones, as the model will meet them.",
             field="dataset",
         )
-    if basis.judge.original.distance is None:
+    if not basis.judge.finite:
         raise DatasetInvalid(
             "The model gives no finite numbers for the samples (NaN or infinity), so there is nothing to calibrate "
             "on. Send samples as the model was trained on: same range, same preprocessing.",
@@ -51,8 +55,11 @@ def _check_telling(basis: Basis) -> None:
         )
 
 
-def check_floats(module: nn.Module, sample: Sequence[Tensor]) -> None:
-    """Raise BadUpload where the model is quantized already or has no numbers, Refused where nothing multiplies."""
+def check_floats(module: nn.Module, sample: Sequence[Tensor], precision: Precision) -> None:
+    """Raise BadUpload where the model is quantized already or has no numbers, Refused where nothing multiplies.
+
+    Where its weights become floats of fewer bits, it may lie on a grid, and may have no weights that multiply.
+    """
     tensors = stored(module).values()
     narrow = sum(one.numel() for one in tensors if one.is_quantized or (one.dtype in EIGHT_BITS and one.dim() > 1))
     broad = sum(one.numel() for one in tensors if one.is_floating_point() and one.dim() > 1)
@@ -70,6 +77,8 @@ def check_floats(module: nn.Module, sample: Sequence[Tensor]) -> None:
             "its training went wrong, or send an earlier state.",
             field="model",
         )
+    if not precision.whole:
+        return
     if not watch.regular:
         raise Refused(
             "No layer of the model multiplies with stored weights, so there is nothing to quantize. Weights that are "

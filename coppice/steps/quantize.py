@@ -45,9 +45,8 @@ def quantize(network: Network, module: nn.Module, request: Request, basis: Basis
     wanted = request.quantization
     if wanted is None:
         raise ValueError("nothing was asked")
-    check_calibration(request, basis)
-    if wanted.numbers.weights.whole:
-        check_floats(module, network.sample)
+    check_floats(module, network.sample, wanted.numbers.weights)
+    check_calibration(request, basis, network.notes)
     piece, names, tensors = workpiece(network, module, request, wanted, basis), Names(network), stored(module)
     chosen = choices(request, wanted, names, piece.material)
     if request.max_drop is not None and request.task is Task.QUANTIZE:
