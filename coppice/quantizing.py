@@ -5,19 +5,29 @@ What is quantized is a model in floats: one that was cut, or one as it was sent.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from torch import Tensor, nn
 
+from coppice.errors import TargetUnreachable
 from coppice.formats.quantized import Quantizing, Written, write_quantized
 from coppice.formats.source import Source
 from coppice.records.plan import Plan
+from coppice.records.quantization import Wanted
 from coppice.records.quantized_words import lines
-from coppice.records.report import Progress, Quantized, Report, Tell
+from coppice.records.report import Progress, Quantized, Raised, Report, Tell
+from coppice.records.request import Part, Task
+from coppice.records.samples_needed import check_samples
+from coppice.steps.drop import loss
 from coppice.steps.quality import Judge
 from coppice.steps.quantize import Outcome, quantize
 from coppice.steps.restore import Basis
+
+#: Files that are written, at most, on the way to one that keeps within `max_drop` in its own runtime, too.
+MOST_WRITTEN = 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,20 +48,30 @@ def quantized(source: Source, dense: Dense, report: Report, out: Path, progress:
     wanted = request.quantization
     if wanted is None:
         return report
+    sent = Part.DATASET in request.files or source.network.samples is not None
+    check_samples(request, basis is not None, report.notes if sent else ())
     progress(Progress(step="quantize", fraction=0.88))
     outcome = quantize(source.network, dense.module, request, basis)
-    progress(Progress(step="write", fraction=0.93, detail=f"{wanted.output_format}, run in its own runtime"))
-    task = Quantizing(
-        wanted=wanted,
-        source=source,
-        plan=dense.plan,
-        dense=dense.module,
-        model=outcome.model,
-        calibration=None if basis is None else basis.fitted,
-        held_out=None if basis is None else basis.judge.samples,
-    )
-    written = write_quantized(request.framework, task, out)
-    account = _account(task, outcome, written, basis, out)
+    trials = outcome.trials
+    for number in range(MOST_WRITTEN):
+        progress(Progress(step="write", fraction=0.93, detail=f"{wanted.output_format}, run in its own runtime"))
+        task = _task(source, dense, wanted, outcome)
+        written = write_quantized(request.framework, task, out)
+        account = _account(task, outcome, written, basis, out)
+        drop = _lost(account, basis)
+        if request.task is not Task.QUANTIZE or request.max_drop is None or drop <= request.max_drop:
+            break
+        # What flows is rounded in the file alone: where that costs more than was left, weights have to make up for it.
+        trials = (*trials, _refused(trials, drop))
+        outcome = quantize(source.network, dense.module, request, basis, beyond=outcome.raised + 2**number)
+        trials = (*trials, *outcome.trials)
+    else:
+        raise TargetUnreachable(
+            f"max_drop={request.max_drop:g} can't be kept: of {MOST_WRITTEN} files the last costs {drop:.3g} on the "
+            "samples held out. Accept more, ask for activations=float32, or give layers more bits by layers=.",
+            field="max_drop",
+        )
+    account = account.model_copy(update={"trials": trials})
     update = {
         "quantized": account,
         "summary": "\n".join((*lines(account), "", report.summary)),
@@ -60,6 +80,31 @@ def quantized(source: Source, dense: Dense, report: Report, out: Path, progress:
         "warnings": (*report.warnings, *_disappointments(account)),
     }
     return report.model_copy(update=update)
+
+
+def _task(source: Source, dense: Dense, wanted: Wanted, outcome: Outcome) -> Quantizing:
+    return Quantizing(
+        wanted=wanted,
+        source=source,
+        plan=dense.plan,
+        dense=dense.module,
+        model=outcome.model,
+        calibration=None if dense.basis is None else dense.basis.fitted,
+        held_out=None if dense.basis is None else dense.basis.judge.samples,
+    )
+
+
+def _lost(account: Quantized, basis: Basis | None) -> float:
+    """What the file loses in its own runtime, in the terms of `max_drop`."""
+    if basis is None or account.fidelity is None:
+        return math.inf
+    return loss(basis.judge.original, account.fidelity, basis.judge.distance)
+
+
+def _refused(trials: Sequence[Raised], drop: float) -> Raised:
+    """The file of the model that was accepted last, as one more trial."""
+    chosen = next(trial for trial in reversed(trials) if trial.accepted)
+    return chosen.model_copy(update={"drop": drop if math.isfinite(drop) else None, "accepted": False})
 
 
 class _Recorded(nn.Module):
@@ -101,7 +146,6 @@ def _account(task: Quantizing, outcome: Outcome, written: Written, basis: Basis 
         latency_spread_ms=latency.spread if latency else None,
         float_latency_ms=float_latency.milliseconds if float_latency else None,
         float_latency_spread_ms=float_latency.spread if float_latency else None,
-        trials=outcome.trials,
     )
 
 

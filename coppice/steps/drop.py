@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 
 from coppice.errors import SamplesMissing, TargetUnreachable
-from coppice.records.report import Distance, Quality, Trial
+from coppice.records.report import Distance, Fidelity, Quality, Trial
 
 #: Models that are made and judged beside the largest.
 TRIALS = 7
@@ -15,15 +15,14 @@ TRIALS = 7
 Judged = Callable[[int], tuple[float, int, Quality]]
 
 
-def loss(quality: Quality) -> float:
-    """What the repaired cut has lost on the samples held out, as a fraction.
+def loss(before: Fidelity, after: Fidelity, distance: Distance) -> float:
+    """What a model has lost on the samples held out, as a fraction.
 
     Accuracy, where labels are classes; the share of variance explained (R²), where they are targets; without labels,
     agreement with the original's classes; where it names none, the share of its outputs' variance that is missed, or
     the most of the probability that can have moved (total variation <= sqrt(2 js), by Pinsker's inequality to the mean
     of both: Lin, Divergence measures based on the Shannon entropy, IEEE Trans. Inf. Theory 37, 1991).
     """
-    before, after = quality.before, quality.restored
     if after.distance is None:
         return math.inf
     if before.accuracy is not None and after.accuracy is not None:
@@ -32,7 +31,7 @@ def loss(quality: Quality) -> float:
         return after.error - before.error
     if after.agreement is not None:
         return 1 - after.agreement
-    return after.distance if quality.distance is Distance.MSE else min(1.0, math.sqrt(2 * after.distance))
+    return after.distance if distance is Distance.MSE else min(1.0, math.sqrt(2 * after.distance))
 
 
 def largest_within(limit: float, steps: int, judged: Judged) -> tuple[int, tuple[Trial, ...]]:
@@ -44,7 +43,7 @@ def largest_within(limit: float, steps: int, judged: Judged) -> tuple[int, tuple
 
     def accepted(step: int) -> bool:
         share, parameters, quality = judged(step)
-        drop = loss(quality)
+        drop = loss(quality.before, quality.restored, quality.distance)
         told = None if math.isinf(drop) else drop
         trials.append(Trial(share=share, parameters=parameters, drop=told, accepted=drop <= limit))
         return trials[-1].accepted

@@ -18,12 +18,11 @@ from torch.utils._pytree import tree_leaves
 from coppice.errors import TargetUnreachable
 from coppice.quant import QuantizedModel
 from coppice.records.quantization import Precision
-from coppice.records.report import Quality, Raised
+from coppice.records.report import Raised
 from coppice.records.request import Request
 from coppice.steps.distances import squared
 from coppice.steps.drop import loss, missing
 from coppice.steps.precisions import Choice, possible, rounding_of
-from coppice.steps.quality import Judge
 from coppice.steps.workpiece import Workpiece
 from coppice.tracing import forward, stored
 
@@ -54,7 +53,7 @@ def search(piece: Workpiece, request: Request, start: Chosen, beyond: int) -> Fo
     def accepted(step: int) -> bool:
         chosen = climb.up(step)
         model = piece.made(chosen)
-        drop = loss(_quality(judge, model.module))
+        drop = loss(judge.original, judge.of(model.module), judge.distance)
         trials.append(_raised(piece.module, chosen, drop, accepted=drop <= limit))
         if trials[-1].accepted:
             tried[step] = Found(chosen=chosen, model=model, raised=step)
@@ -132,14 +131,6 @@ def _dearest_first(piece: Workpiece, free: Chosen) -> list[str]:
 def _leaves(module: nn.Module, inputs: Sequence[Tensor]) -> list[Tensor]:
     leaves = tree_leaves(forward(module, inputs))
     return [leaf.clone() for leaf in leaves if isinstance(leaf, Tensor) and leaf.is_floating_point()]
-
-
-def _quality(judge: Judge, module: nn.Module) -> Quality:
-    found = judge.of(module)
-    held_out = len(judge.samples)
-    return Quality(
-        samples=held_out, held_out=held_out, distance=judge.distance, before=judge.original, cut=found, restored=found
-    )
 
 
 def _raised(module: nn.Module, chosen: Chosen, drop: float, *, accepted: bool) -> Raised:

@@ -89,7 +89,7 @@ def test_the_largest_step_within_the_limit_is_found() -> None:
 
 def test_the_loss_is_of_accuracy_then_of_explained_variance_then_of_agreement_then_of_the_outputs() -> None:
     def of(kind: Distance, before: Fidelity, after: Fidelity) -> float:
-        return loss(Quality(samples=9, held_out=9, distance=kind, before=before, cut=after, restored=after))
+        return loss(before, after, kind)
 
     js, mse = Distance.JS, Distance.MSE
     both = {"agreement": 0.8, "distance": 0.3}
