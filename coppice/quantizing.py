@@ -19,8 +19,7 @@ from coppice.records.plan import Plan
 from coppice.records.quantization import Wanted
 from coppice.records.quantized_words import lines
 from coppice.records.report import Progress, Quantized, Raised, Report, Tell
-from coppice.records.request import Part, Task
-from coppice.records.samples_needed import check_samples
+from coppice.records.request import Task
 from coppice.steps.drop import loss
 from coppice.steps.quality import Judge
 from coppice.steps.quantize import Outcome, quantize
@@ -48,8 +47,6 @@ def quantized(source: Source, dense: Dense, report: Report, out: Path, progress:
     wanted = request.quantization
     if wanted is None:
         return report
-    sent = Part.DATASET in request.files or source.network.samples is not None
-    check_samples(request, basis is not None, report.notes if sent else ())
     progress(Progress(step="quantize", fraction=0.88))
     outcome = quantize(source.network, dense.module, request, basis)
     trials = outcome.trials

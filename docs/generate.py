@@ -9,8 +9,10 @@ from __future__ import annotations
 import ast
 import inspect
 import json
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable
+from enum import StrEnum
 from functools import partial
 from pathlib import Path
 
@@ -26,7 +28,10 @@ from coppice.http.intake import INTAKES, Intake
 from coppice.http.parameters import parameters_of
 from coppice.http.parts import parts_of
 from coppice.http.routes import ADDRESSES, Calls
+from coppice.records import quantization
 from coppice.records.accounts import ACCOUNTS
+from coppice.records.frameworks import Framework
+from coppice.records.quantization import CAPABILITIES, Asked, Precision, Rounding, wanted
 from coppice.records.report import (
     Account,
     Artifact,
@@ -36,8 +41,11 @@ from coppice.records.report import (
     FrozenReport,
     GroupReport,
     InputFile,
+    LayerPrecision,
     Machine,
     Quality,
+    Quantized,
+    Raised,
     Report,
     Trial,
     Verification,
@@ -102,6 +110,48 @@ def criteria_page() -> str:
         f"criterion can't judge are left to `{INSTEAD}`, and the report names them. The files of "
         "`coppice/criteria` name the papers.\n\n" + table(("criterion", "score of a channel", "needs"), rows)
     )
+
+
+def precisions_page() -> str:
+    held = (
+        (f"`{framework}`", f"`{kind}`", *map(_values, (one.weights, one.biases, one.activations)))
+        for (framework, kind), combinations in CAPABILITIES.items()
+        for one in combinations
+    )
+    meant = (row for framework in Framework for precision in Precision if (row := _meant(framework, precision)))
+    roundings = ((f"`{name}`", told) for name, told in _comments(Rounding).items())
+    return (
+        "# Precisions\n\nWhat may be asked of `precision`, `weights`, `biases`, `activations`, `format` and "
+        f"`rounding`.\n\n{_told(quantization)}\n\n"
+        "## What goes together\n\nA row is what one kind of file can hold: any of its precisions of weights with any "
+        "of its biases and activations.\n\n"
+        + table(("framework", "format", "weights", "biases", "activations"), held)
+        + "\n## What `precision` means by itself\n\n"
+        + table(("framework", "precision", "format", "biases", "activations"), meant)
+        + "\n## Rounding\n\nHow weights become whole numbers.\n\n"
+        + table(("rounding", "what it is"), roundings)
+    )
+
+
+def _values(values: Iterable[str]) -> str:
+    return ", ".join(f"`{value}`" for value in values)
+
+
+def _meant(framework: Framework, precision: Precision) -> tuple[str, ...]:
+    """A row of what comes of a precision where nothing else is said; none where no file has it."""
+    try:
+        found = wanted(
+            framework, Asked(precision=precision, weights=None, biases=None, activations=None, output_format=None)
+        )
+    except errors.PrecisionImpossible:
+        return ()
+    told = (framework, precision, found.output_format, found.numbers.biases, found.numbers.activations)
+    return tuple(f"`{value}`" for value in told)
+
+
+def _comments(choices: type[StrEnum]) -> dict[str, str]:
+    """What the source says beside each value."""
+    return dict(re.findall(r'= "(\w+)"  # (.+)', inspect.getsource(choices)))
 
 
 def rules_page() -> str:
@@ -241,7 +291,7 @@ def _schema(account: type[Account]) -> str:
 #: The records of a report, from the outside in.
 RECORDS = (
     *(Report, GroupReport, FrozenReport, Cost, Quality, Fidelity, Candidate, Trial),
-    *(Verification, Machine, InputFile, Artifact, Request),
+    *(Quantized, LayerPrecision, Raised, Verification, Machine, InputFile, Artifact, Request),
 )
 #: What JSON schemas are written in.
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -255,6 +305,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "rules.md": rules_page,
     "keras-layers.md": layers_page,
     "formats.md": formats_page,
+    "precisions.md": precisions_page,
     "command-line.md": command_page,
     "http.md": calls_page,
     "report.md": report_page,

@@ -93,9 +93,9 @@ class Status(_Answer):
         description="0 done, 1 queued, 2 running, -1 failed, -2 cancelled. A string under `/edgeai/run`.", examples=[0]
     )
     message: str = Field(
-        description="Done: the layers of the pruned model, or what could be pruned of an inspected one, or the curve "
-        "of a sweep. Queued: the place in the queue. Running: the step and how far it is. Failed: what went wrong and "
-        "what to do. Cancelled: by whom and when."
+        description="Done: the layers of the pruned model, before them what became of it in fewer bits where that was "
+        "asked; or what could be pruned of an inspected one, or the curve of a sweep. Queued: the place in the queue. "
+        "Running: the step and how far it is. Failed: what went wrong and what to do. Cancelled: by whom and when."
     )
     filename: str | None = Field(default=None, description="Name of the result; only when done.", examples=["lenet.h5"])
     progress: Progress | None = Field(default=None, description="The step as data; only while running.")

@@ -44,8 +44,8 @@ _PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "
     "connect-src 'self'; font-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-ABOUT = f"""Removes whole channels from PyTorch and Keras models. Send a model, keep the `txid` of the answer, ask for
-its status until that is 0, download the result, retrain it.
+ABOUT = f"""Removes whole channels from PyTorch, Keras and ONNX models, and keeps what is left in fewer bits. Send a
+model, keep the `txid` of the answer, ask for its status until that is 0, download the result, retrain it.
 
 Every parameter may also come as a form field. The same calls answer under `{HUB}/api`: choose it as server.
 The answer to a call that fails says why in `message`, and in `code` for machines.
@@ -73,10 +73,11 @@ _ARTIFACT = {
     "description": "Which file of the result; by default the result itself. `model`: the pruned model, for PyTorch "
     "the pickled `(model, info)` pair. `state_dict`: its tensors only. `weights`: the same in the form that came, a "
     "checkpoint or safetensors. `class_def`: the class file with which the state dict loads. `onnx`: where the model "
-    "exports. `report`: the whole account, JSON; `report_html`: the same as a web page. `bundle`: a zip of all of "
-    "them. `inspection`: what `inspect` found, JSON, with `report_html`. Of a sweep: `curve`, JSON, and `curve_html`, "
-    "the same as a web page; `model_40` and `report_40` of the ratio 0.4, and so on for every ratio; `bundle`, a zip "
-    "of every file of every ratio.",
+    "exports. `quantized`: the file of fewer bits; with packed safetensors, what reads it: the class file "
+    "`quantized_class_def` for PyTorch, `quantized_loader` for Keras. `report`: the whole account, JSON; "
+    "`report_html`: the same as a web page. `bundle`: a zip of all of them. `inspection`: what `inspect` found, JSON, "
+    "with `report_html`. Of a sweep: `curve`, JSON, and `curve_html`, the same as a web page; `model_40` and "
+    "`report_40` of the ratio 0.4, and so on for every point; `bundle`, a zip of every file of every point.",
     "schema": {"type": "string"},
 }
 _KEY: list[dict[str, list[str]]] = [{CLIENT_ID: [], CLIENT_SECRET: []}, {}]
@@ -215,7 +216,7 @@ def _with_aliases(description: str, aliases: Sequence[str]) -> str:
 def _download() -> dict[str, Any]:
     file = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
     found = _call(
-        summary="Download the pruned model, or another file of the result",
+        summary="Download the result, or another file of it",
         answer=None,
         refused=CallRefused,
         reasons=(400, 401, 404, 409, 410),

@@ -9,11 +9,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import groupby
 
 from coppice.records.figures import significant
-from coppice.records.quantization import Precision
+from coppice.records.quantization import Format, Precision
 from coppice.records.report import Arithmetic, Fidelity, LayerPrecision, Quantized
 
 #: Layers that one line names; the report names all.
 _NAMED = 8
+
+#: Kinds of file as they are written in a sentence.
+SPELLED: Mapping[Format, str] = {Format.ONNX: "ONNX", Format.TFLITE: "TFLite", Format.SAFETENSORS: "safetensors"}
 
 #: What products are computed in, in a word or two.
 COMPUTED_IN: Mapping[Arithmetic, str] = {
@@ -61,7 +64,7 @@ def _bits(found: Quantized) -> str:
 def _headline(found: Quantized) -> str:
     share = f", {found.file_bytes / found.float_file_bytes:.1%}" if found.float_file_bytes else ""
     told = [
-        f"Quantized: {found.weights} {found.output_format}",
+        f"Quantized: {found.weights} {SPELLED[found.output_format]}",
         f"{found.file_bytes:,} bytes (in floats {found.float_file_bytes:,}{share})",
         f"computed in {COMPUTED_IN[found.arithmetic]} by {found.runtime}",
     ]
