@@ -35,7 +35,7 @@ HALVES = {"float16": torch.float16, "bfloat16": torch.bfloat16}
 
 def rounded(values: NDArray[Any], bits: int, axis: int = 0) -> tuple[NDArray[Any], NDArray[Any]]:
     """The nearest whole numbers, and a scale for each position of an axis."""
-    others = tuple(other for other in range(values.ndim) if other != axis)
+    others = tuple(other for other in range(values.ndim) if other != axis % values.ndim)
     scale = (np.abs(values).max(axis=others, keepdims=True) / NUMBERS[bits].max()).astype(np.float32)
     away = np.abs(values[..., None] / scale[..., None] - NUMBERS[bits])
     return NUMBERS[bits][away.argmin(-1)].astype(np.int8), scale
