@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from coppice.formats.quantized import Quantizing
+from coppice.formats.tflite.scopes import Scopes
 from coppice.records.report import Arithmetic
-from coppice.tracing.network import Layer
 
 #: An operator with stored weights, as `clean_interpreter` tells it.
 Product = Mapping[str, str]
 
 _WHOLE = ("int8", "uint8", "int4", "int2")
-#: The types of what flows -> what LiteRT does with it before it multiplies.
+#: What flows, where LiteRT rounds it before it multiplies.
 _DYNAMIC = "float32"
 
 #: Operators that AI Edge Quantizer has no whole numbers for.
@@ -39,30 +38,22 @@ def operators_of(products: Sequence[Product]) -> dict[str, int]:
     return dict(Counter(f"{one['operator']} ({_flowing(one)} x {one['weights']})" for one in products))
 
 
-def floating_layers(products: Sequence[Product], task: Quantizing) -> dict[str, str]:
+def floating_layers(products: Sequence[Product], task: Quantizing, scopes: Scopes) -> dict[str, str]:
     """Layers that are computed in floats, with the reason."""
-    layers = task.source.network.layers
-    left = {_owner(name, layers): reason for name, reason in task.model.left.items()}
+    left = scopes.by_layer(task.model.left)
     found: dict[str, str] = {}
     for one in products:
         if not _integer(one):
-            name = named(one, layers)
+            name = scopes.layer_of(one["named"])
             found[name] = (
-                left.get(name) or _NEVER.get(one["operator"]) or "the converter made other weights of it, on no grid"
+                left.get(name) or _NEVER.get(one["operator"]) or f"the quantizer leaves this {one['operator']}"
             )
     return found
 
 
-def notes_of(products: Sequence[Product], task: Quantizing, batch: int) -> tuple[str, ...]:
-    """What a reader of the report should know of the file."""
-    return tuple(_notes(products, task, batch))
-
-
-def named(product: Product, layers: Sequence[Layer]) -> str:
-    """The layer of an operator: of the names of its tensors, the innermost that a layer has; else the first of them."""
-    words = [word for name in product["named"].split(";") for word in re.split(r"[/:]", name)]
-    known = {part: layer.name for layer in layers for part in (layer.name, layer.path.rsplit(".", 1)[-1])}
-    return next((known[word] for word in words[::-1] if word in known), product["named"].split(";", maxsplit=1)[0])
+def notes_of(products: Sequence[Product], task: Quantizing, batch: int, again: Sequence[str]) -> tuple[str, ...]:
+    """What a reader of the report should know of the file; `again` are layers whose weights were rounded once more."""
+    return tuple(_notes(products, task, batch, again))
 
 
 def _integer(product: Product) -> bool:
@@ -75,7 +66,7 @@ def _flowing(product: Product) -> str:
     return "dynamic int8" if dynamic else product["activations"]
 
 
-def _notes(products: Sequence[Product], task: Quantizing, batch: int) -> Iterator[str]:
+def _notes(products: Sequence[Product], task: Quantizing, batch: int, again: Sequence[str]) -> Iterator[str]:
     yield f"The .tflite file takes {'one sample' if batch == 1 else f'{batch} samples'} at a time, in floats."
     if any(_flowing(one) == "dynamic int8" for one in products):
         yield (
@@ -92,11 +83,10 @@ def _notes(products: Sequence[Product], task: Quantizing, batch: int) -> Iterato
             f"{', '.join(wide)}: LiteRT has no kernel of 4 bits, so these weights take 8 bits each in the file, "
             "whatever grid they lie on."
         )
+    if again:
+        yield (
+            f"{', '.join(again)}: the weights lie on more than one grid for each output of LiteRT's operator, which "
+            "takes one scale for each; they were rounded again, to 8 bits."
+        )
     if any(coded.bits < 4 for coded in task.model.coded.values()):
         yield "Weights on grids of 2 bits and 1 bit take 4 bits each in the file: LiteRT has no smaller kernel."
-
-
-def _owner(stored: str, layers: Sequence[Layer]) -> str:
-    """The layer of a stored tensor."""
-    path = stored.rpartition(".")[0]
-    return next((layer.name for layer in layers if layer.path == path), path)

@@ -109,9 +109,12 @@ def bits_of(name: Any, weights: Any) -> int | None:
     return None
 
 
-def recipe_of(model: Any, *, static: bool) -> Any:
-    """What to do with every operator: a recipe of the quantizer."""
-    recipe = recipe_manager.RecipeManager()
+def recipe_of(model: Any, kept: list[str], *, static: bool) -> tuple[Any, list[str]]:
+    """What to do with every operator: a recipe of the quantizer; and the operators whose weights are rounded again.
+
+    `kept` are names of layers that stay in floats, one of which is a word of an operator's scope then.
+    """
+    recipe, again = recipe_manager.RecipeManager(), []
     every = OPERATION.ALL_SUPPORTED
     if static:
         recipe.add_static_config(".*", every, 8, 8, algorithm_key=EXTREMES)
@@ -119,13 +122,24 @@ def recipe_of(model: Any, *, static: bool) -> Any:
             recipe.add_quantization_config(".*", end, algorithm_key=LEFT)
     for name, scope, weights in weights_of(model):
         exactly, bits = f"^{re.escape(scope)}$", bits_of(name, weights)
-        if bits is None:
+        key = GRID if bits else EXTREMES
+        if bits is None and set(kept).intersection(re.split(r"[/;:]", scope)):
             recipe.add_quantization_config(exactly, name, algorithm_key=LEFT)
-        elif static:
-            recipe.add_static_config(exactly, name, 8, bits, algorithm_key=GRID)
+            continue
+        if bits is None:
+            again.append(scope)
+        if static:
+            recipe.add_static_config(exactly, name, 8, bits or 8, algorithm_key=key)
         else:
-            recipe.add_dynamic_config(exactly, name, bits, algorithm_key=GRID)
-    return recipe
+            recipe.add_dynamic_config(exactly, name, bits or 8, algorithm_key=key)
+    return recipe, again
+
+
+def strange(model: Any) -> list[str]:
+    """The operators that the quantizer doesn't know."""
+    names = {number: name for name, number in vars(schema.BuiltinOperator).items() if isinstance(number, int)}
+    codes = {entry.builtinCode for entry in model.operatorCodes} - set(tfl_flatbuffer_utils.TFL_OP_CODE_TO_NAME)
+    return sorted(names[code] for code in codes)
 
 
 def calibrated(file: Path, recipe: Any, samples: list[dict[str, Any]]) -> Any:
@@ -140,16 +154,17 @@ def main(job_file: str, verdict_file: str) -> None:
     job = json.loads(Path(job_file).read_text())
     register()
     file, static = Path(job["model"]), bool(job["samples"])
-    recipe = recipe_of(tfl_flatbuffer_utils.read_model(str(file)), static=static)
+    model = tfl_flatbuffer_utils.read_model(str(file))
+    recipe, again = recipe_of(model, job["kept"], static=static)
     try:
         extremes = calibrated(file, recipe, fed(job["samples"], job["batch"])) if static else None
         work = quantizer.Quantizer(str(file), recipe.get_quantization_recipe())
         result = work.quantize(extremes, enable_progress_bar=False, enable_progress_report=False)
     except (ValueError, RuntimeError) as e:  # what the quantizer raises
-        verdict = {"failure": str(e).strip()[:300]}
+        verdict = {"failure": str(e).strip()[:300], "strange": strange(model)}
     else:
         Path(job["out"]).write_bytes(result.quantized_model)
-        verdict = {}
+        verdict = {"again": again}
     Path(verdict_file).write_text(json.dumps(verdict))
 
 

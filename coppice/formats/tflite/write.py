@@ -8,6 +8,7 @@ multiplies whole channels, so that every channel still lies on a grid.
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,10 @@ from coppice.formats.clean_process import CleanProcessFailed, run_clean
 from coppice.formats.keras.source import KerasSource
 from coppice.formats.quantized import Quantizing, Written
 from coppice.formats.source import Latency
-from coppice.formats.tflite.account import arithmetic_of, floating_layers, notes_of, operators_of
+from coppice.formats.tflite.account import Product, arithmetic_of, floating_layers, notes_of, operators_of
 from coppice.formats.tflite.environment import litert_python
 from coppice.formats.tflite.order import in_order
+from coppice.formats.tflite.scopes import Scopes
 from coppice.keras_layers.tree import tensors_in
 from coppice.records.quantization import Precision
 from coppice.records.report import Artifact
@@ -83,10 +85,22 @@ def write(task: Quantizing, out: Path) -> Written:
     with tempfile.TemporaryDirectory(dir=out, prefix=".tflite-") as name:
         work = _Work(folder=Path(name).absolute(), python=python)
         batch = _converted(task, source, work)
-        if not _halves(task):
-            _quantized(task, work, batch)
-        Path(work.path("quantized.tflite")).rename(out / artifact.file)
-        return _told(task, work, out / artifact.file, batch)
+        scopes = Scopes(layers=source.network.layers, generation=source.dialect.generation)
+        again = () if _halves(task) else _quantized(task, work, batch, scopes)
+        file = Path(work.path("quantized.tflite")).rename(out / artifact.file)
+        ran = _ran(task, work, file, batch)
+        return Written(
+            artifacts=(artifact,),
+            runtime=ran.runtime,
+            bytes_by_type=ran.bytes_by_type,
+            float_bytes=Path(work.path("floats.tflite")).stat().st_size,
+            outputs=ran.outputs if task.held_out is not None else None,
+            arithmetic=arithmetic_of(ran.products),
+            operators=operators_of(ran.products),
+            floating={} if _halves(task) else floating_layers(ran.products, task, scopes),
+            latencies=ran.latencies,
+            notes=notes_of(ran.products, task, batch, again),
+        )
 
 
 def _halves(task: Quantizing) -> bool:
@@ -129,21 +143,39 @@ def _converted(task: Quantizing, source: KerasSource, work: _Work) -> int:
     return int(verdict["batch"])
 
 
-def _quantized(task: Quantizing, work: _Work, batch: int) -> None:
-    calibrated = task.wanted.numbers.activations.calibrated
+def _quantized(task: Quantizing, work: _Work, batch: int, scopes: Scopes) -> tuple[str, ...]:
+    """Put the floats into few bits; gives the layers whose weights had to be rounded again for that."""
+    static = task.wanted.numbers.activations.calibrated
     job = {
         "model": work.path("floats.tflite"),
         "out": work.path("quantized.tflite"),
-        "samples": work.saved("calibration", task.calibration.inputs) if calibrated and task.calibration else [],
+        "samples": work.saved("calibration", task.calibration.inputs) if static and task.calibration else [],
+        "kept": scopes.words(scopes.by_layer(task.model.left)),
         "batch": batch,
     }
     verdict = work.run("clean_quantize.py", "AI Edge Quantizer", job)
     if reason := verdict.get("failure"):
-        raise UnsupportedLayer(f"AI Edge Quantizer does not take the model: {reason}. {_INSTEAD}", field="format")
+        strange = f", perhaps because of its operators {', '.join(verdict['strange'])}" if verdict["strange"] else ""
+        nearest = "Nearest: activations=dynamic. Or" if static else "Nearest:"
+        raise UnsupportedLayer(
+            f"AI Edge Quantizer does not take the model{strange}: {reason}. {nearest} format=onnx.", field="format"
+        )
+    return tuple(dict.fromkeys(scopes.layer_of(scope) for scope in verdict["again"]))
 
 
-def _told(task: Quantizing, work: _Work, file: Path, batch: int) -> Written:
-    """Run the file and its floats in LiteRT, and say what came of it."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Ran:
+    """What LiteRT made of the file."""
+
+    runtime: str
+    products: Sequence[Product]
+    bytes_by_type: Mapping[str, int]
+    outputs: tuple[Tensor, ...]  # in the model's order
+    latencies: tuple[Latency, Latency]  # of the floats, and of the file
+
+
+def _ran(task: Quantizing, work: _Work, file: Path, batch: int) -> _Ran:
+    """Run the file and its floats in LiteRT; the floats must be the model that was converted."""
     samples = task.held_out or Samples(inputs=task.source.network.inputs)
     job = {
         "floats": work.path("floats.tflite"),
@@ -158,22 +190,15 @@ def _told(task: Quantizing, work: _Work, file: Path, batch: int) -> Written:
         raise ReloadFailed(f"{reason}. {_INSTEAD}")
     with torch.no_grad():
         wanted = tensors_in(task.model.module(*samples[slice(0, batch)].inputs))
-    floats = _arrays(work.path("floats.npz"))
-    order = in_order(floats, wanted)
+    order = in_order(_arrays(work.path("floats.npz")), wanted)
     outputs = _arrays(work.path("outputs.npz"))
-    float_latency, latency = (Latency(milliseconds=m, spread=spread) for m, spread in verdict["latencies"])
-    products = verdict["products"]
-    return Written(
-        artifacts=(Artifact(name="quantized", file=file.name),),
+    before, after = (Latency(milliseconds=middle, spread=spread) for middle, spread in verdict["latencies"])
+    return _Ran(
         runtime=verdict["runtime"],
+        products=verdict["products"],
         bytes_by_type=verdict["bytes"],
-        float_bytes=Path(work.path("floats.tflite")).stat().st_size,
-        outputs=None if task.held_out is None else tuple(outputs[place] for place in order),
-        arithmetic=arithmetic_of(products),
-        operators=operators_of(products),
-        floating={} if _halves(task) else floating_layers(products, task),
-        latencies=(float_latency, latency),
-        notes=notes_of(products, task, batch),
+        outputs=tuple(outputs[place] for place in order),
+        latencies=(before, after),
     )
 
 
