@@ -7,6 +7,7 @@ coppice.quantize(result.model, precision="int8", samples=(x, y), out="small").fi
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,15 +19,16 @@ import torch
 from torch import nn
 
 from coppice import pipeline, sweeping
-from coppice.errors import BadRequest, InputSizeInvalid, PrecisionImpossible
+from coppice.errors import BadRequest, InputSizeInvalid, ParameterMissing, PrecisionImpossible
 from coppice.formats.given import given, save_given
 from coppice.formats.keras import live as keras_live
 from coppice.formats.onnx import live as onnx_live
 from coppice.formats.pytorch.live import LiveTorch
 from coppice.formats.pytorch.named_inputs import forget_names, give_by_name
+from coppice.quantizing import quantized
 from coppice.records.frameworks import Framework
 from coppice.records.plan import Plan
-from coppice.records.quantization import Format
+from coppice.records.quantization import Format, Precision
 from coppice.records.report import Inspection, Progress, Report, Tell
 from coppice.records.request import SHOWN, Part, Request, Task
 from coppice.records.spot import Spot
@@ -73,10 +75,11 @@ class Written:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Swept:
-    """The curve of a sweep, and what every ratio that came to a model gave."""
+    """The curve of a sweep, the models of its ratios in floats, and its quantized files by ratio and precision."""
 
     report: Sweep
     results: Mapping[float, Result]
+    written: Mapping[tuple[float, Precision], Written]
 
 
 class Shape(TypedDict, total=False):
@@ -112,13 +115,23 @@ class Numbers(TypedDict, total=False):
     seed: int
 
 
+class Sweeping(Options, total=False):
+    """What `sweep` may be told beside the model, the ratios and the precisions."""
+
+    biases: str  # these five as in `Numbers`, of every precision
+    activations: str
+    layers: Mapping[str, str]
+    rounding: str
+    format: str
+
+
 #: Keyword -> attribute of `Request`, where their names differ.
 _ATTRIBUTES = {"format": "output_format"}
 
 #: What a function may be told beside what it names itself.
 _KEYWORDS: Mapping[Task, type] = {
     Task.PRUNE: Options,
-    Task.SWEEP: Options,
+    Task.SWEEP: Sweeping,
     Task.INSPECT: Shape,
     Task.QUANTIZE: Numbers,
 }
@@ -189,35 +202,76 @@ def quantize(
 def sweep(
     model: Any,
     *,
-    percents: Sequence[float],
+    percents: Sequence[float] = (),
+    precisions: Sequence[str] = (),
+    out: Path | str | None = None,
     example_inputs: Inputs | None = None,
     samples: Any = None,
-    **options: Unpack[Options],
+    **options: Unpack[Sweeping],
 ) -> Swept:
-    """Prune a model by several ratios and compare: quality on the samples against size, operations and time.
+    """Cut a model by several ratios, keep it in several precisions, and compare quality against size, work and time.
 
-    The model is traced and scored once. A ratio that comes to nothing is a point with its reason; a `CoppiceError` is
-    raised where all do. Else as `prune`.
+    The model is traced and scored once, cut once for each ratio, and each cut quantized to each of the precisions, of
+    which "float32" is the cut as it is; 0 is the whole model. Quantized models are files in folders in `out`. A point
+    that comes to nothing tells its reason; a `CoppiceError` is raised where all do. Else as `prune` and `quantize`.
     """
     _check_keywords(options, Task.SWEEP)
-    told = {**options, "percents": percents}
-    results: dict[float, Result] = {}
-    if (live := _live(model)) is not None:
-        request = _request(live.framework, Task.SWEEP, told)
-        with _saved(model, live, request, samples) as (asked, files, out):
-            curve, reports = sweeping.sweep_files(asked, files, out, _silent)
-            results |= {spot.percent: _loaded(model, live, out / spot.label) for spot in reports}
-        return Swept(report=curve, results=results)
-    request = _request(Framework.PYTORCH, Task.SWEEP, told)
-    network = _network(model, example_inputs, samples, request.seed)
+    told = {_ATTRIBUTES.get(name, name): value for name, value in options.items()}
+    told |= {"percents": percents or None, "precisions": precisions or None}
+    live = _live(model)
+    request = _request(Framework.PYTORCH if live is None else live.framework, Task.SWEEP, told)
+    if out is None and any(spot.quantized for spot in request.spots):
+        raise ParameterMissing(
+            "out is missing: quantized models are files. Name a folder for them, e.g. out='swept'.", field="out"
+        )
+    if live is not None:
+        with _saved(model, live, request, samples) as (asked, files, scratch):
+            curve, reports = sweeping.sweep_files(asked, files, scratch, _silent)
+            results = {
+                spot.percent: _loaded(model, live, scratch / spot.label) for spot in reports if not spot.quantized
+            }
+            return Swept(report=curve, results=results, written=_written(reports, scratch, out))
+    with TemporaryDirectory() as name:
+        network = _network(model, example_inputs, samples, request.seed)
+        curve, reports, cuts = _swept(network, request, Path(name))
+        written = _written(reports, Path(name), out)
+    wanted = {spot.percent for spot in reports if not spot.quantized}
+    results = {percent: _result(model, *cut) for percent, cut in cuts.items() if percent in wanted}
+    return Swept(report=curve, results=results, written=written)
+
+
+_Cuts = dict[float, tuple[pipeline.Pruned, Report]]
+
+
+def _swept(network: Network, request: Request, folder: Path) -> tuple[Sweep, Mapping[Spot, Report], _Cuts]:
+    """The sweep of a live torch model, whose files lie in folders in `folder`, and what was cut of it."""
+    source, cuts = LiveTorch(network=network), _Cuts()
 
     def finish(pruned: pipeline.Pruned, spot: Spot, asked: Request, _: Tell) -> Report:
-        result = _result(model, pruned, pipeline.report_on(network, pruned, asked))
-        results[spot.percent] = result
-        return result.report
+        report = pipeline.report_on(network, pruned, asked)
+        cuts[spot.percent] = (pruned, report)
+        return report
 
-    curve, _ = sweeping.sweep_network(network, request, sweeping.Makers(finish=finish), _silent)
-    return Swept(report=curve, results=results)
+    def fewer(pruned: pipeline.Pruned, spot: Spot, floats: Report, tell: Tell) -> Report:
+        _check_classless(floats.request)
+        with sweeping.point_folder(folder, spot) as own:
+            return pipeline.with_report(quantized(source, pruned.dense, floats, own, tell), own)
+
+    curve, reports = sweeping.sweep_network(network, request, sweeping.Makers(finish=finish, quantize=fewer), _silent)
+    return curve, reports, cuts
+
+
+def _written(
+    reports: Mapping[Spot, Report], scratch: Path, out: Path | str | None
+) -> dict[tuple[float, Precision], Written]:
+    """The quantized points of a sweep, whose folders are brought to where their user wants them."""
+    found = {}
+    for spot, report in reports.items():
+        if spot.quantized and out is not None:
+            folder = Path(shutil.copytree(scratch / spot.label, Path(out) / spot.label, dirs_exist_ok=True))
+            files = {artifact.name: folder / artifact.file for artifact in report.artifacts}
+            found[spot.percent, spot.precision] = Written(files=files, report=report)
+    return found
 
 
 def inspect(

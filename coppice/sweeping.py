@@ -90,12 +90,12 @@ def sweep_files(request: Request, files: Files, out: Path, progress: Tell) -> tu
     def finish(pruned: Pruned, spot: Spot, asked: Request, tell: Tell) -> Report:
         if not spot.percent:
             return pipeline.report_uncut(source.network, pruned, asked, inputs)
-        with _folder(out, spot) as folder:
+        with point_folder(out, spot) as folder:
             report = pipeline.deliver_floats(source, pruned, asked, inputs, folder, tell)
             return pipeline.with_report(report, folder)
 
     def fewer(pruned: Pruned, spot: Spot, floats: Report, tell: Tell) -> Report:
-        with _folder(out, spot) as folder:
+        with point_folder(out, spot) as folder:
             return pipeline.with_report(quantized(source, pruned.dense, floats, folder, tell), folder)
 
     swept, reports = sweep_network(source.network, request, Makers(finish=finish, quantize=fewer), progress)
@@ -105,7 +105,7 @@ def sweep_files(request: Request, files: Files, out: Path, progress: Tell) -> tu
 
 
 @contextmanager
-def _folder(out: Path, spot: Spot) -> Iterator[Path]:
+def point_folder(out: Path, spot: Spot) -> Iterator[Path]:
     """A new folder for the files of a point, which does not stay where they are not all made."""
     folder = out / spot.label
     folder.mkdir()
