@@ -16,6 +16,9 @@ import onnx
 import onnxruntime
 from numpy.typing import NDArray
 
+#: Operators that end the process in half precision on a processor (ONNX Runtime 1.31, fused with the bias before them).
+CRASHES_IN_HALF = ["Gelu"]
+
 Job = dict[str, Any]
 
 
@@ -80,16 +83,22 @@ def batches(job: Job) -> Iterator[dict[str, NDArray[Any]]]:
     """The samples as the model takes them; a number for all samples has no rows."""
     arrays = {name[1:]: array for name, array in np.load(job["samples"]).items()}
     count = next(array.shape[0] for array in arrays.values() if array.ndim)
-    for start in range(0, count, job["batch"]):
+    # One that is fixed has to be full.
+    for start in range(0, count - count % job["batch"] or count, job["batch"]):
         yield {name: array[start : start + job["batch"]] if array.ndim else array for name, array in arrays.items()}
 
 
 def half(job: Job) -> None:
     """Compute in half precision, and take and give single precision."""
-    from onnxruntime.transformers.float16 import convert_float_to_float16
+    from onnxruntime.transformers.float16 import DEFAULT_OP_BLOCK_LIST, convert_float_to_float16
 
-    model = onnx.load(job["model"])
-    onnx.save(convert_float_to_float16(model, keep_io_types=True, node_block_list=job["excluded"]), job["out"])
+    model = convert_float_to_float16(
+        onnx.load(job["model"]),
+        keep_io_types=True,
+        node_block_list=job["excluded"],
+        op_block_list=[*DEFAULT_OP_BLOCK_LIST, *CRASHES_IN_HALF],
+    )
+    onnx.save(model, job["out"])
 
 
 TASKS: dict[str, Callable[[Job], None]] = {"fold": fold, "calibrate": calibrate, "half": half}

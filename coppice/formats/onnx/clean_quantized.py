@@ -64,6 +64,8 @@ def main(job_file: str, verdict_file: str) -> None:
         rows = [session.run(None, fed(session, batch)) for batch in batches(inputs, job["batch"])]
         # A number for all samples comes once for each batch.
         outputs = [np.concatenate([np.atleast_1d(one) for one in leaf]) for leaf in zip(*rows, strict=True)]
+        count = rows_of(inputs)
+        outputs = [one[:count] for one in outputs]
         np.savez(folder / "outputs.npz", *outputs)
         verdict["latencies"] = timed([opened(job["floats"]), session], sample)
     except Exception as e:  # noqa: BLE001  # whatever the runtime says
@@ -95,10 +97,16 @@ def fed(session: Any, inputs: Arrays) -> Arrays:
 
 
 def batches(inputs: Arrays, size: int) -> Iterator[Arrays]:
-    """As many samples at a time as the file takes; a number for all samples has no rows."""
-    count = next(array.shape[0] for array in inputs.values() if array.ndim)
+    """As many samples at a time as the file takes, the last again and again where the last batch isn't full."""
+    count = rows_of(inputs)
     for start in range(0, count, size):
-        yield {name: array[start : start + size] if array.ndim else array for name, array in inputs.items()}
+        rows = np.minimum(np.arange(start, start + size), count - 1)
+        yield {name: array[rows] if array.ndim else array for name, array in inputs.items()}
+
+
+def rows_of(inputs: Arrays) -> int:
+    """How many samples there are; a number for all samples has no rows."""
+    return next(int(array.shape[0]) for array in inputs.values() if array.ndim)
 
 
 def products(path: Path) -> list[tuple[str, str, bool]]:

@@ -73,6 +73,7 @@ def _tidy(model: onnx.ModelProto) -> None:
             node.name = f"{node.name or node.op_type}_{number}"
         names.add(node.name)
     _own_biases(model)
+    _outputs_apart(model)
 
 
 def _own_biases(model: onnx.ModelProto) -> None:
@@ -89,6 +90,18 @@ def _own_biases(model: onnx.ModelProto) -> None:
             copy.name = node.input[2] = f"{node.name}/bias"
             model.graph.initializer.append(copy)
         seen.add(name)
+
+
+def _outputs_apart(model: onnx.ModelProto) -> None:
+    """Let nothing read an output of the graph: a quantizer gives it the range that is left by a ReLU that reads it."""
+    outputs = {entry.name for entry in model.graph.output} & {name for node in model.graph.node for name in node.input}
+    for node in model.graph.node:
+        for kind in (node.input, node.output):
+            for position, name in enumerate(kind):
+                if name in outputs:
+                    kind[position] = f"{name}/inside"
+    for name in outputs:
+        model.graph.node.append(helper.make_node("Identity", [f"{name}/inside"], [name], name=f"{name}/outside"))
 
 
 class LayerNames:
@@ -127,6 +140,14 @@ def declared(model: onnx.ModelProto) -> tuple[str, ...]:
     """The inputs of a graph, in order, without the constants that old files list among them."""
     constants = {tensor.name for tensor in model.graph.initializer}
     return tuple(entry.name for entry in model.graph.input if entry.name not in constants)
+
+
+def batch(model: onnx.ModelProto, free: int) -> int:
+    """How many samples the graph takes at a time: what it was exported for, or `free` where it takes any number."""
+    names = declared(model)
+    sizes = [entry.type.tensor_type.shape.dim[:1] for entry in model.graph.input if entry.name in names]
+    fixed = [size[0].dim_value for size in sizes if size and size[0].dim_value > 0]
+    return int(fixed[0]) if fixed else free
 
 
 def bytes_by_type(model: onnx.ModelProto) -> dict[str, int]:

@@ -16,7 +16,7 @@ from torch.utils._pytree import tree_leaves
 
 from coppice.errors import ReloadFailed
 from coppice.formats.clean_process import CleanProcessFailed, run_clean
-from coppice.formats.onnx.quantized_prepared import LayerNames, declared
+from coppice.formats.onnx.quantized_prepared import LayerNames, batch, declared
 from coppice.formats.quantized import Quantizing
 from coppice.formats.source import Latency
 from coppice.records.report import Arithmetic
@@ -45,14 +45,15 @@ def run(task: Quantizing, quantized: Path, floats: Path, folder: Path) -> Run:
     """Run a file on the samples held out, or on the example inputs; raises ReloadFailed."""
     network = task.source.network
     held_out = _samples(task)
-    names = declared(onnx.load(quantized))
+    model = onnx.load(quantized)
+    names = declared(model)
     for kind, inputs in {"inputs": held_out.inputs, "sample": network.sample}.items():
         save(folder / f"{kind}.npz", dict(zip(names, inputs, strict=True)))
     job = {
         "quantized": str(quantized.absolute()),
         "floats": str(floats.absolute()),
         "folder": str(folder.absolute()),
-        "batch": held_out.only or BATCH,
+        "batch": held_out.only or batch(model, BATCH),
     }
     try:
         verdict = run_clean(SCRIPT, job, folder, seconds=SECONDS)
