@@ -1,9 +1,11 @@
 """A client of the service: the calls of the HTTP contract, typed, with the service's failures as our own errors.
 
-Used by `coppice prune --server`; usable by itself:
+Used by the commands with `--server`; usable by itself:
 
     with Client("https://127.0.0.1:8443", verify=False) as client:
         account = client.run(request, files, out, print)
+
+A request with `source_txid` needs no files of the model: an earlier job's result stands for them.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ from coppice.records.request import Part, Request, Task
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 2.0
 
 #: The artifact that is a job's account.
-ARTIFACTS = {**RESULTS, Task.PRUNE: "report"}
+ARTIFACTS = {**RESULTS, Task.PRUNE: "report", Task.QUANTIZE: "report"}
 
 #: The status numbers of the contract.
 DONE, QUEUED, RUNNING = 0, 1, 2
@@ -80,7 +82,7 @@ class Client:
         return account
 
     def submit(self, request: Request, files: Mapping[Part, Path]) -> str:
-        """Send a job; returns its transaction id."""
+        """Send a job; returns its transaction id. `files` may be empty where the request names an earlier job."""
         with ExitStack() as stack:
             parts = [
                 (part.value, (request.files[part], stack.enter_context(path.open("rb"))))

@@ -15,8 +15,9 @@ import pytest
 from coppice.client import Client
 from coppice.errors import CoppiceError, KeyInvalid, OutOfMemory, ResultExpired, ServiceUnavailable
 from coppice.records.frameworks import Framework
+from coppice.records.quantization import Precision
 from coppice.records.report import Progress
-from coppice.records.request import Part, Request
+from coppice.records.request import Part, Request, Task
 
 Answer = tuple[int, dict[str, Any] | bytes]
 REQUEST = Request(framework=Framework.KERAS, percent=0.4, omit=("a", "b"), files={Part.MODEL: "m.h5"})
@@ -81,6 +82,21 @@ def test_submit_sends_the_documents_parameters_the_file_and_the_key(tmp_path: Pa
     assert (headers["X-IBM-Client-Id"], headers["X-IBM-Client-Secret"]) == ("id", "secret")
     assert b'name="model"; filename="m.h5"' in body
     assert b"bytes of the model" in body
+
+
+def test_an_earlier_result_is_quantized_by_its_txid_alone(tmp_path: Path) -> None:
+    request = Request(
+        framework=Framework.KERAS, task=Task.QUANTIZE, percent=0.0, precision=Precision.INT4, source_txid="t-1"
+    )
+    with service((200, {"txid": "t-2", "message": "ok"}), (200, b"the file")) as (server, client):
+        assert client.submit(request, {}) == "t-2"
+        client.download("t-2", tmp_path / "out", artifact="quantized")
+
+    sent, asked = server.asked
+    assert sent[1] == "/api/tf_quantize?precision=int4&source_txid=t-1"
+    assert sent[3] == b""
+    assert asked[1] == "/api/download?txid=t-2&artifact=quantized"
+    assert (tmp_path / "out").read_bytes() == b"the file"
 
 
 def test_wait_looks_until_the_job_is_done_and_tells_what_it_saw() -> None:

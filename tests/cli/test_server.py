@@ -38,6 +38,18 @@ def test_a_service_gives_what_this_machine_gives(files: Path, coppice: Coppice, 
     assert all(torch.equal(kept[0][name], kept[1][name]) for name in kept[1])
 
 
+def test_a_service_quantizes_to_the_same_bytes(files: Path, coppice: Coppice, service: Service) -> None:
+    asked = (*SMALL, "--precision", "int4", "--json")
+    there = coppice("quantize", *asked, "-o", "there", "--server", service.url, "--insecure")
+    here = coppice("quantize", *asked, "-o", "here")
+
+    assert there.returncode == here.returncode == 0, there.stderr
+    report = json.loads(there.stdout)
+    assert report["quantized"]["arithmetic"] == "float"
+    name = _file(report, "quantized")
+    assert (files / "there" / name).read_bytes() == (files / "here" / name).read_bytes()
+
+
 def test_a_job_that_fails_there_ends_with_its_own_code_here(coppice: Coppice, service: Service) -> None:
     arguments = (*SMALL, "--percent", "0.4", "--omit", "nothere", "-o", "out.pt", "--server", service.url)
     failed, untrusted = coppice("prune", *arguments, "--insecure", "--json"), coppice("prune", *arguments)
