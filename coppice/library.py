@@ -31,6 +31,7 @@ from coppice.records.plan import Plan
 from coppice.records.quantization import Format, Precision
 from coppice.records.report import Inspection, Progress, Report, Tell
 from coppice.records.request import SHOWN, Part, Request, Task
+from coppice.records.samples_needed import check_samples
 from coppice.records.spot import Spot
 from coppice.records.sweep import Sweep
 from coppice.records.texts import READERS
@@ -183,17 +184,18 @@ def quantize(
     activations on `samples`. A live torch model becomes ONNX; it has no class file, which packed safetensors need.
     The other keywords are those of `Numbers`, the rest as in `prune`. Raises a `CoppiceError`.
     """
-    folder = Path(out)
-    folder.mkdir(parents=True, exist_ok=True)
     _check_keywords(numbers, Task.QUANTIZE)
     told = {"precision": precision, **{_ATTRIBUTES.get(name, name): value for name, value in numbers.items()}}
-    if (live := _live(model)) is not None:
-        request = _request(live.framework, Task.QUANTIZE, told)
+    live, folder = _live(model), Path(out)
+    request = _request(Framework.PYTORCH if live is None else live.framework, Task.QUANTIZE, told)
+    check_samples(request, samples is not None)
+    if live is None:
+        _check_classless(request)
+    folder.mkdir(parents=True, exist_ok=True)
+    if live is not None:
         with _saved(model, live, request, samples) as (asked, files, _):
             report = pipeline.quantize(asked, files, folder, _silent)
     else:
-        request = _request(Framework.PYTORCH, Task.QUANTIZE, told)
-        _check_classless(request)
         source = LiveTorch(network=_network(model, example_inputs, samples, request.seed))
         report = pipeline.quantize_source(source, request, {}, folder, _silent)
     return Written(files={one.name: folder / one.file for one in report.artifacts}, report=report)
