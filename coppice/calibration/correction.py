@@ -29,7 +29,9 @@ class Correction:
 def correction(coarse: Tensor, matrix: Tensor, found: Equations, target: Tensor) -> Correction:
     """For a matrix that was rounded; `found` are the equations of its inputs, `target` (groups, rows, outputs)."""
     power = (coarse * (found.gram.float() @ coarse)).sum(1, keepdim=True) / found.rows
-    wanted = target.var(1, correction=0, keepdim=True)
+    # Where nothing takes a shift, the mean must not go astray either: then it is the power about zero that is kept.
+    centred = target - target.mean(1, keepdim=True) if found.centred else target
+    wanted = centred.square().mean(1, keepdim=True)
     ratio = (wanted / power).sqrt()
     factor = ratio.where(ratio.isfinite() & (ratio > 0), torch.ones(())).clamp(1 / MOST, MOST)
     shift = found.missing.float() + found.around.float() @ (matrix - coarse * factor)

@@ -23,6 +23,12 @@ class Equations:
     around: Tensor  # mean of X, (groups, 1, features)
     missing: Tensor  # mean of R, (groups, 1, outputs)
     rows: int
+    centred: bool
+
+    @property
+    def finite(self) -> bool:
+        """Whether all that was met are numbers."""
+        return all(bool(one.isfinite().all()) for one in (self.gram, self.cross, self.around, self.missing))
 
     def definite(self) -> Tensor:
         """The Gram matrix with a ridge, as `least_squares` has it."""
@@ -48,4 +54,6 @@ def equations(chunks: Iterable[tuple[Tensor, Tensor]], *, centred: bool) -> Equa
     if centred:
         gram = gram - rows * around.transpose(1, 2) @ around
         cross = cross - rows * around.transpose(1, 2) @ missing
-    return Equations(gram=gram, cross=cross, around=around + pivot.double(), missing=missing, rows=rows)
+    return Equations(
+        gram=gram, cross=cross, around=around + pivot.double(), missing=missing, rows=rows, centred=centred
+    )

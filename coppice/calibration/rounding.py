@@ -95,6 +95,9 @@ class Rounded(Repaired):  # type: ignore[no-untyped-call]  # torch leaves its mo
         lost = self._lost(product, result, target, seen)
         wanted = missing if lost is None else missing + lost
         found = equations(chunks(product, result, target.picks, wanted, matrix.shape[1]), centred=seen.centred)
+        if not found.finite:
+            self._assign(product, order, _alone(product, order))
+            return
         coarse = _rounded(matrix, found, order)
         fixed = correction(coarse.values, matrix, found, target.outputs if lost is None else target.outputs + lost)
         self._assign(product, order, replace(coarse, scale=coarse.scale * fixed.factor))
