@@ -159,7 +159,7 @@ def test_an_onnx_model_with_scales_in_it_is_refused(tmp_path: Path) -> None:
             helper.make_node("DequantizeLinear", ["w_codes", "w_scale"], ["w"], name="unpack"),
             helper.make_node("MatMul", ["x", "w"], ["y"], name="product"),
         ],
-        {"w_scale": np.float32(0.01).reshape(())},
+        {"w_scale": np.array(0.01, np.float32)},
         inputs={"x": ("batch", 8)},
         outputs={"y": ("batch", 4)},
     )
