@@ -18,6 +18,7 @@ from coppice.http.parts import find_part
 from coppice.http.reading import read_parameters, to_request
 from coppice.pages.repeat import command_line, curl
 from coppice.records.frameworks import Framework
+from coppice.records.quantization import Activations, Format, Precision, Rounding
 from coppice.records.request import Part, Request, Task
 from tests.pages.accounts import REQUEST
 
@@ -28,8 +29,38 @@ REQUESTS = {
     "sweep": Request(
         framework=Framework.KERAS, task=Task.SWEEP, percents=(0.25, 0.5), percent=0.5, files={Part.MODEL: "m.h5"}
     ),
+    "sweep of precisions": Request(
+        framework=Framework.ONNX,
+        task=Task.SWEEP,
+        percents=(0.0, 0.5),
+        percent=0.5,
+        precisions=(Precision.FLOAT32, Precision.INT8, Precision.FLOAT16),
+        layers={"fc*": Precision.INT4},
+        files={Part.MODEL: "m.onnx", Part.DATASET: "train.npz"},
+    ),
+    "cut and quantized": Request(
+        framework=Framework.ONNX,
+        percent=0.5,
+        precision=Precision.INT4,
+        biases=Precision.FLOAT16,
+        rounding=Rounding.NEAREST,
+        files={Part.MODEL: "m.onnx"},
+    ),
+    "quantized": Request(
+        framework=Framework.KERAS,
+        task=Task.QUANTIZE,
+        percent=0.0,
+        weights=Precision.INT8,
+        biases=Precision.FLOAT32,
+        activations=Activations.DYNAMIC,
+        output_format=Format.TFLITE,
+        max_drop=0.02,
+        files={Part.MODEL: "m.h5", Part.DATASET: "train.npz"},
+    ),
     "inspection": Request(framework=Framework.KERAS, task=Task.INSPECT, percent=0.3, files={Part.MODEL: "m.h5"}),
 }
+#: Of the commands, beside the records of options.
+TEXTS = ("percent", "percents", "precision", "precisions", "weights", "max_drop")
 every = pytest.mark.parametrize("request_", REQUESTS.values(), ids=REQUESTS.keys())
 
 
@@ -42,12 +73,15 @@ def test_the_command_asks_for_the_same(request_: Request, tmp_path: Path, monkey
     assert program == "coppice"
     commands: Any = typer.main.get_command(app)
     typed = commands.commands[task].make_context(task, words).params
-    texts = {name: value for name, value in typed.items() if name in ("percent", "percents", "max_drop")}
-    model, cut = (
-        {entry.name: typed[entry.name] for entry in fields(record) if entry.name in typed}
-        for record in (options.Model, options.Cut)
+    texts = {name: value for name, value in typed.items() if name in TEXTS}
+    records = [options.Model, options.Numbers]
+    if Task(task) is not Task.QUANTIZE:
+        records.append(options.Cut)
+    model, *more = (
+        record(**{entry.name: typed[entry.name] for entry in fields(record) if entry.name in typed})
+        for record in records
     )
-    with options.request_of(options.Model(**model), Task(task), options.Cut(**cut), **texts) as (found, files):
+    with options.request_of(model, Task(task), *more, **texts) as (found, files):
         assert found == request_
         assert {part: path.name for part, path in files.items()} == request_.files
 

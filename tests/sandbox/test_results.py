@@ -8,6 +8,7 @@ import pytest
 
 from coppice.errors import DiskLimit, JobCrashed
 from coppice.records.frameworks import Framework
+from coppice.records.quantization import Precision
 from coppice.records.report import Artifact, Report
 from coppice.records.request import Request, Task
 from coppice.records.sweep import Sweep
@@ -126,10 +127,17 @@ def _json(text: str) -> str:
     return json.dumps(text)
 
 
+@pytest.mark.parametrize(
+    ("precisions", "most"), [((), 3 + 2 * 2), ((Precision.FLOAT32, Precision.INT4, Precision.INT2), 3 + 2 * 2 * 3)]
+)
 @pytest.mark.parametrize(("more", "taken"), [(0, True), (1, False)])
-def test_a_sweep_may_leave_so_many_files_as_its_ratios_make(tmp_path: Path, more: int, taken: bool) -> None:
-    request = Request(framework=Framework.KERAS, task=Task.SWEEP, percents=(0.25, 0.5), percent=0.5)
-    files = [Artifact(name=f"a{number}", file=f"a{number}") for number in range(3 + 2 * 2 + more)]
+def test_a_sweep_may_leave_so_many_files_as_its_points_make(
+    tmp_path: Path, precisions: tuple[Precision, ...], most: int, more: int, taken: bool
+) -> None:
+    request = Request(
+        framework=Framework.KERAS, task=Task.SWEEP, percents=(0.25, 0.5), percent=0.5, precisions=precisions
+    )
+    files = [Artifact(name=f"a{number}", file=f"a{number}") for number in range(most + more)]
     swept = Sweep(coppice="0", request=request, summary="", points=(), artifacts=tuple(files))
     (out := tmp_path / "out").mkdir()
     (out / "report.json").write_text(swept.model_dump_json())
@@ -139,5 +147,5 @@ def test_a_sweep_may_leave_so_many_files_as_its_ratios_make(tmp_path: Path, more
     if taken:
         assert collect(out, tmp_path / "result", request=request, limit=MIB).artifacts == tuple(files)
     else:
-        with pytest.raises(InvalidResult, match="lists 8 artifacts"):
+        with pytest.raises(InvalidResult, match=f"lists {most + 1} artifacts"):
             collect(out, tmp_path / "result", request=request, limit=MIB)
