@@ -173,6 +173,11 @@ _MEANS: Mapping[tuple[Format, Precision], tuple[Precision, Activations]] = {
     (Format.TFLITE, Precision.INT4): (Precision.FLOAT32, Activations.DYNAMIC),
 }
 
+#: What a model computes in there, in whatever its weights are kept: the loader gives Keras floats.
+_COMPUTES_IN: Mapping[tuple[Framework, Format], Activations] = {
+    (Framework.KERAS, Format.SAFETENSORS): Activations.FLOAT32
+}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
@@ -203,7 +208,7 @@ def wanted(framework: Framework, asked: Asked) -> Wanted:
             field="precision",
         )
     told = asked.output_format or _FORMATS[framework].get(weights, Format.ONNX)
-    numbers = _meant(asked, weights, told)
+    numbers = _meant(framework, asked, weights, told)
     possible = CAPABILITIES.get((framework, told))
     if possible is None:
         there = [str(one) for owner, one in CAPABILITIES if owner is framework]
@@ -222,9 +227,10 @@ def wanted(framework: Framework, asked: Asked) -> Wanted:
     return Wanted(output_format=told, numbers=numbers)
 
 
-def _meant(asked: Asked, weights: Precision, told: Format) -> Numbers:
+def _meant(framework: Framework, asked: Asked, weights: Precision, told: Format) -> Numbers:
     """What was asked, in one kind of file, where what was not said is as it is usual there."""
     biases, activations = _MEANS.get((told, weights), (Precision.FLOAT32, Activations.FLOAT32))
+    activations = _COMPUTES_IN.get((framework, told), activations)
     numbers = Numbers(weights=weights, biases=asked.biases or biases, activations=asked.activations or activations)
     if asked.biases is None and asked.activations is not None:
         # Whole biases go with whole activations, and the other way round.
@@ -238,7 +244,7 @@ def _elsewhere(framework: Framework, asked: Asked, weights: Precision, told: For
         str(one)
         for (owner, one), combinations in CAPABILITIES.items()
         if owner is framework and one is not told
-        if any(_within(_meant(asked, weights, one), each) for each in combinations)
+        if any(_within(_meant(framework, asked, weights, one), each) for each in combinations)
     ]
     return f" Or as asked, but format={others[0]}." if others else ""
 

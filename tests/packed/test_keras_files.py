@@ -17,6 +17,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from coppice import pipeline
 from coppice.errors import PrecisionImpossible, ReloadFailed
 from coppice.formats import open_upload
 from coppice.formats.packed import file as packed
@@ -24,8 +25,9 @@ from coppice.formats.packed.keras_files import write
 from coppice.formats.quantized import Quantizing, Written
 from coppice.quant.packing import pack
 from coppice.records.frameworks import Framework
+from coppice.records.quantization import Activations, Format, Precision
 from coppice.records.report import Arithmetic
-from coppice.records.request import Part, Request
+from coppice.records.request import Part, Request, Task
 from tests.keras.builders import input_layer, layer, numbers, sequential, weights, write_h5, write_keras
 from tests.packed.by_hand import BITS, rounded, task
 from tests.packed.bytes_by_hand import ByHand
@@ -165,3 +167,38 @@ def test_a_file_that_holds_texts_is_refused_by_address(tmp_path: Path) -> None:
         file["model_weights/mean"].create_dataset("words", data=np.array([b"cat", b"dog"]))
     with pytest.raises(PrecisionImpossible, match="model_weights/mean/words holds texts"):
         written(given(model, "int4"), tmp_path)
+
+
+@pytest.mark.parametrize("half", ["float16", "bfloat16"])
+def test_a_keras_model_may_be_kept_in_halves_and_computes_in_floats(half: str) -> None:
+    request = Request(
+        framework=Framework.KERAS,
+        task=Task.QUANTIZE,
+        percent=0,
+        precision=Precision(half),
+        output_format=Format.SAFETENSORS,
+    )
+    assert request.quantization is not None
+    numbers = request.quantization.numbers
+    assert (numbers.weights, numbers.biases, numbers.activations) == (half, half, Activations.FLOAT32)
+
+
+@pytest.mark.slow
+def test_a_job_packs_a_keras_model(tmp_path: Path) -> None:
+    model, out = h5(tmp_path), tmp_path / "out"
+    out.mkdir()
+    np.savez(tmp_path / "samples.npz", numbers(40, 8, 8, 3))
+    files = {Part.MODEL: model, Part.DATASET: tmp_path / "samples.npz"}
+    request = Request(
+        framework=Framework.KERAS,
+        task=Task.QUANTIZE,
+        percent=0,
+        precision=Precision.BFLOAT16,
+        files={part: path.name for part, path in files.items()},
+    )
+    report = pipeline.quantize(request, files, out, lambda _: None)
+    assert report.quantized is not None
+    assert report.quantized.output_format is Format.SAFETENSORS
+    assert report.quantized.bytes_by_type["bfloat16"] == 2 * (162 + 24 + 6 + 4)
+    assert report.quantized.snr_db is not None
+    assert report.quantized.snr_db > 30
