@@ -6,6 +6,9 @@ import io
 import zipfile
 from collections.abc import Iterator
 
+import numpy as np
+import onnx
+import onnxruntime
 import pytest
 import torch
 
@@ -59,6 +62,37 @@ def test_the_curve_is_the_result_and_every_ratio_has_its_files(service: Service)
             assert archive.read(files["model"]) == model
             tensors = torch.load(io.BytesIO(archive.read(files["state_dict"])), weights_only=True)
             assert tensors["conv.bias"].shape == (width,)
+
+
+def test_a_sweep_by_precisions_gives_the_files_that_its_points_tell_of(service: Service) -> None:
+    query = {**QUERY, "percents": "0,0.5", "precisions": "float32,int4", "activations": "float32"}
+    sent = service.post("pt_sweep", query, pytorch())
+    assert sent.status_code == 200, sent.text
+    txid = sent.json()["txid"]
+    end = service.end(txid)
+    assert end["status"] == DONE, end
+
+    swept = Sweep.model_validate_json(download(service, txid))
+    assert [point.spot.label for point in swept.points] == ["0", "0_int4", "50", "50_int4"]
+    assert {artifact.name for artifact in swept.artifacts} == {
+        *("curve", "curve_html", "bundle", "model_50", "report_50"),
+        *("quantized_0_int4", "report_0_int4", "quantized_50_int4", "report_50_int4"),
+    }
+    inputs = np.random.default_rng(0).random((1, 1, 8, 8), dtype=np.float32)
+    for point, width in ((swept.points[1], 6), (swept.points[3], 3)):
+        content = download(service, txid, point.artifacts[0])
+        assert point.quantized is not None
+        assert point.quantized.file_bytes == len(content)
+        report = Report.model_validate_json(download(service, txid, point.artifacts[1]))
+        assert report.quantized is not None
+        assert (report.quantized.file_bytes, report.request.precision) == (len(content), "int4")
+        model = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+        (found,) = model.run(None, {model.get_inputs()[0].name: inputs})
+        assert np.isfinite(found).all()
+        shapes = {tuple(entry.dims) for entry in onnx.load_from_string(content).graph.initializer}
+        assert any(width in shape for shape in shapes)
+    with zipfile.ZipFile(io.BytesIO(download(service, txid, "bundle"))) as archive:
+        assert {name.partition("/")[0] for name in archive.namelist() if "/" in name} == {"0_int4", "50", "50_int4"}
 
 
 def test_a_sweep_of_which_nothing_comes_fails_with_the_reasons(service: Service) -> None:
