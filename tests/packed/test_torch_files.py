@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from coppice import pipeline
-from coppice.errors import PrecisionImpossible, ReloadFailed
+from coppice.errors import BadUpload, PrecisionImpossible, ReloadFailed
 from coppice.formats.packed import file as packed
 from coppice.formats.packed.torch_files import write
 from coppice.formats.quantized import Quantizing, Written
@@ -251,3 +251,12 @@ def test_a_shape_that_no_class_file_can_say_is_refused(tmp_path: Path) -> None:
     quantizing = given(tmp_path, model, "int4", asked={"weights": _built(FICKLE).state_dict()}, plan=plan)
     with pytest.raises(PrecisionImpossible, match="makes other tensors each time"):
         written(quantizing, tmp_path)
+
+
+def test_a_packed_file_is_no_file_of_weights(tmp_path: Path) -> None:
+    quantizing = given(tmp_path, FROZEN_MODEL, "int8")
+    file = tmp_path / "packed.safetensors"
+    state = quantizing.dense.state_dict()
+    packed.write(packed.Content(tensors=state, coded=quantizing.model.coded), file)
+    with pytest.raises(BadUpload, match="quantized already: its tensors are packed"):
+        given(tmp_path, FROZEN_MODEL, "int8", asked={"weights": file.read_bytes()})

@@ -48,6 +48,8 @@ _NAMES = {kind: name for name, kind in TYPES.items()}
 _HALVES = {Precision.FLOAT16: torch.float16, Precision.BFLOAT16: torch.bfloat16}
 _BYTE = 8
 VERSION = 1
+#: What the header calls our text.
+MARK = "coppice"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +78,7 @@ def write(content: Content, path: Path) -> None:
             packed[name] = {"dtype": _NAMES[tensor.dtype]}
     about = json.dumps({"version": VERSION, "packed": packed, **content.about})
     # A copy of each: tensors that share memory are refused. One text: several come in an order of chance.
-    save_file({name: one.detach().clone().contiguous() for name, one in tensors.items()}, path, {"coppice": about})
+    save_file({name: one.detach().clone().contiguous() for name, one in tensors.items()}, path, {MARK: about})
 
 
 def bytes_by_type(path: Path) -> dict[str, int]:
@@ -101,7 +103,7 @@ def type_name(kind: torch.dtype) -> str:
 
 def _entries(path: Path) -> Iterator[tuple[str, int]]:
     entries = header(path)
-    packed = json.loads(entries.pop("__metadata__")["coppice"])["packed"]
+    packed = json.loads(entries.pop("__metadata__")[MARK])["packed"]
     for name, entry in entries.items():
         start, end = entry["data_offsets"]
         bits = packed.get(name, {}).get("bits")

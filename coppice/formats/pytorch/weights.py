@@ -22,6 +22,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from coppice.errors import BadUpload, HostileFile, PickledModule, TruncatedFile, UnknownFormat
+from coppice.formats.packed import file as packed
 from coppice.formats.pytorch import plain_pickle
 from coppice.formats.pytorch.user_errors import is_out_of_memory, last_line
 from coppice.formats.sniff import Kind, sniff
@@ -94,6 +95,11 @@ def read_weights(path: Path, *, file: str) -> Weights:
     kind = sniff(path)
     if kind is Kind.SAFETENSORS:
         tensors, metadata = _read_safetensors(path, file)
+        if packed.MARK in metadata:
+            raise BadUpload(
+                f"{file} is quantized already: its tensors are packed. Send the model in floats that it was made from.",
+                field=FIELD,
+            )
         found = Weights(kind=kind, file=file, content=tensors, places=((),), metadata=metadata)
     else:
         content = _read_torch(path, file)
