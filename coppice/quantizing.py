@@ -6,7 +6,7 @@ What is quantized is a model in floats: one that was cut, or one as it was sent.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from coppice.errors import TargetUnreachable
 from coppice.formats.quantized import Quantizing, Written, write_quantized
 from coppice.formats.source import Source
+from coppice.records.figures import significant
 from coppice.records.plan import Plan
 from coppice.records.quantization import Wanted
 from coppice.records.quantized_words import lines
@@ -74,7 +75,7 @@ def quantized(source: Source, dense: Dense, report: Report, out: Path, progress:
         "summary": "\n".join((*lines(account), "", report.summary)),
         "artifacts": (*report.artifacts, *written.artifacts),
         "notes": (*report.notes, *outcome.model.notes, *written.notes),
-        "warnings": (*report.warnings, *_disappointments(account)),
+        "warnings": (*report.warnings, *disappointments(account)),
     }
     return report.model_copy(update=update)
 
@@ -146,17 +147,23 @@ def _account(task: Quantizing, outcome: Outcome, written: Written, basis: Basis 
     )
 
 
-def _disappointments(account: Quantized) -> tuple[str, ...]:
+def disappointments(account: Quantized) -> tuple[str, ...]:
     """What was not won, a sentence each."""
-    found = []
+    return tuple(_disappointments(account))
+
+
+def _disappointments(account: Quantized) -> Iterator[str]:
     if account.file_bytes >= account.float_file_bytes:
-        found.append(
-            f"The quantized file is not smaller: {account.file_bytes:,} bytes, in floats {account.float_file_bytes:,}."
-        )
+        sizes = f"{account.file_bytes:,} bytes, in floats {account.float_file_bytes:,}"
+        yield f"The quantized file is not smaller: {sizes}."
     latency, before = account.latency_ms, account.float_latency_ms
-    if latency is not None and before is not None and latency > before:
-        found.append(
-            f"The quantized model is slower here than in floats: one sample takes {latency:.3g} ms in "
-            f"{account.runtime}, in floats {before:.3g} ms."
-        )
-    return tuple(found)
+    if latency is None or before is None or latency < before:
+        return
+    spread = max(account.latency_spread_ms or 0.0, account.float_latency_spread_ms or 0.0)
+    times = f"one sample takes {significant(latency)} ms in {account.runtime}, in floats {significant(before)} ms"
+    if latency - before > spread:
+        yield f"The quantized model is slower here than in floats: {times}."
+    else:
+        # What is stored in few bits and computed in floats takes the same time, give or take.
+        runs = f"runs are spread over {significant(spread, 2)} ms"
+        yield f"The quantized model is not faster here than in floats: {times}; {runs}."
