@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -10,8 +10,9 @@ import pytest
 from playwright.sync_api import Browser
 
 from coppice.pages import render
+from coppice.records.report import Account
 from tests.browser.chromium import chromium
-from tests.pages.accounts import EVIL, report
+from tests.pages.accounts import EVIL, only_quantized, pruned_and_quantized, report, swept_by_precisions
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -23,11 +24,26 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 1280), ("light", 360)])
-def test_a_hostile_report_is_read_and_nothing_else(
-    browser: Browser, tmp_path: Path, scheme: Literal["light", "dark"], width: int
+@pytest.mark.parametrize(
+    ("account", "tables", "picture"),
+    [
+        (report, 7, "kept 48 of 64"),
+        (pruned_and_quantized, 14, "kept 48 of 64"),
+        (only_quantized, 8, "int8: 87.5% of the bytes"),
+        (swept_by_precisions, 3, "accuracy against file"),
+    ],
+)
+def test_a_hostile_page_is_read_and_nothing_else(
+    browser: Browser,
+    tmp_path: Path,
+    scheme: Literal["light", "dark"],
+    width: int,
+    account: Callable[[str], Account],
+    tables: int,
+    picture: str,
 ) -> None:
     file = tmp_path / "report.html"
-    file.write_text(render(report(EVIL)), encoding="utf-8")
+    file.write_text(render(account(EVIL)), encoding="utf-8")
     page = browser.new_page(color_scheme=scheme, viewport={"width": width, "height": 900})
     heard: list[str] = []
     page.on("console", lambda message: heard.append(message.text))
@@ -37,8 +53,8 @@ def test_a_hostile_report_is_read_and_nothing_else(
 
     assert heard == [file.as_uri()]
     assert page.evaluate("document.documentElement.scrollWidth") <= width
-    assert page.get_by_role("table").count() == 7
-    assert page.get_by_role("img", name="kept 48 of 64").is_visible()
+    assert page.get_by_role("table").count() == tables
+    assert page.get_by_role("img", name=picture).first.is_visible()
     ink, paper = page.evaluate(
         "[getComputedStyle(document.body).color, getComputedStyle(document.body).backgroundColor]"
     )
