@@ -77,7 +77,8 @@ _ARTIFACT = {
     "`quantized_class_def` for PyTorch, `quantized_loader` for Keras. `report`: the whole account, JSON; "
     "`report_html`: the same as a web page. `bundle`: a zip of all of them. `inspection`: what `inspect` found, JSON, "
     "with `report_html`. Of a sweep: `curve`, JSON, and `curve_html`, the same as a web page; `model_40` and "
-    "`report_40` of the ratio 0.4, and so on for every point; `bundle`, a zip of every file of every point.",
+    "`report_40` of the ratio 0.4, `quantized_40_int8` and `report_40_int8` of it in int8, and so on for every point; "
+    "`bundle`, a zip of every file of every point, with what reads packed safetensors.",
     "schema": {"type": "string"},
 }
 _KEY: list[dict[str, list[str]]] = [{CLIENT_ID: [], CLIENT_SECRET: []}, {}]
