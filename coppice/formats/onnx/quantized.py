@@ -21,7 +21,8 @@ from coppice.errors import SamplesMissing, UnsupportedLayer
 from coppice.formats.onnx.packed import Packing
 from coppice.formats.onnx.quantized_grids import Recovered, nearest, recovered
 from coppice.formats.onnx.quantized_integers import KERNELS, Integers, no_kernel, without_last_step
-from coppice.formats.onnx.quantized_prepared import LayerNames, batch, bytes_by_type, declared, prepared, tool
+from coppice.formats.onnx.quantized_names import LayerNames, shorten
+from coppice.formats.onnx.quantized_prepared import batch, bytes_by_type, declared, prepared, tool
 from coppice.formats.onnx.quantized_run import BATCH, check, run, save
 from coppice.formats.onnx.quantized_weights import Weight, biases_of, weights_of
 from coppice.formats.quantized import Quantizing, Written
@@ -74,7 +75,9 @@ def write(task: Quantizing, out: Path) -> Written:
             weights=weights,
             found=_recovered(task, model, weights),
         )
-        onnx.save_model(_FORMS[task.wanted.numbers.activations](draft), path)
+        made = _FORMS[task.wanted.numbers.activations](draft)
+        shorten(made)
+        onnx.save_model(made, path)
         seen = run(task, path, floats, folder)
         float_bytes = floats.stat().st_size
     check(task, seen.outputs, draft.tolerance)
@@ -90,7 +93,24 @@ def write(task: Quantizing, out: Path) -> Written:
         operators=seen.operators,
         floating={layer: draft.reasons.get(layer, unknown) for layer in seen.floating} if whole else {},
         latencies=seen.latencies,
+        notes=_notes(draft),
     )
+
+
+def _notes(draft: Draft) -> tuple[str, ...]:
+    """Which weights were rounded and are floats in the file all the same."""
+    kept = {tensor.rpartition(".")[0] for tensor in draft.task.model.left}
+    lost = [
+        layer
+        for name, weight in draft.weights.items()
+        if name not in draft.found and draft.task.model.coded
+        for layer in dict.fromkeys(draft.names.of(node) for node in weight.nodes)
+        if layer not in kept
+    ]
+    if not lost:
+        return ()
+    shown = ", ".join(lost[:8]) + (" and more" if len(lost) > 8 else "")  # enough to look at
+    return (f"Kept as float32, for no grid is left of their weights in the exported model: {shown}.",)
 
 
 def _recovered(task: Quantizing, model: onnx.ModelProto, weights: Mapping[str, Weight]) -> dict[str, Recovered]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +12,13 @@ from coppice.errors import ReloadFailed, UnsupportedLayer
 from coppice.formats.clean_process import CleanProcessFailed, run_clean
 from coppice.formats.onnx.file import STANDARD, opset
 from coppice.formats.quantized import Quantizing
-from coppice.tracing.network import Layer
 
 SCRIPT = "onnx/clean_prepared.py"
 #: Calibration runs the model on some hundred samples; on a busy machine that may take minutes.
 SECONDS = 900
 #: From here on there are scales for each channel (QuantizeLinear with an axis), and BitShift.
 OPSET = 13
-#: Folded constants that make a file so much larger are no gain.
+#: Folded constants that are so much larger than what they were made from are no gain.
 _GROWTH = 1.05
 
 
@@ -35,8 +32,9 @@ def prepared(task: Quantizing, folder: Path) -> tuple[onnx.ModelProto, Path]:
         onnx.save_model(model, folder / "newer.onnx")
     source = folder / "newer.onnx" if (folder / "newer.onnx").exists() else floats
     tool("fold", folder, {"model": str(source), "out": str(folded)})
-    if folded.stat().st_size < floats.stat().st_size * _GROWTH:
-        model = onnx.load(folded)
+    smaller = onnx.load(folded)
+    if sum(bytes_by_type(smaller).values()) <= sum(bytes_by_type(model).values()) * _GROWTH:
+        model = smaller
     _tidy(model)
     return model, floats
 
@@ -102,38 +100,6 @@ def _outputs_apart(model: onnx.ModelProto) -> None:
                     kind[position] = f"{name}/inside"
     for name in outputs:
         model.graph.node.append(helper.make_node("Identity", [f"{name}/inside"], [name], name=f"{name}/outside"))
-
-
-class LayerNames:
-    """From the nodes of a graph to the layers of the user's model, as far as their names tell."""
-
-    def __init__(self, layers: Sequence[Layer]) -> None:
-        self._names = {layer.path: layer.name for layer in layers} | {layer.name: layer.name for layer in layers}
-
-    def of(self, node: str) -> str:
-        """The layer of a node; the node's own name where no layer is known."""
-        node = re.sub(r"(_token_\d+|/duplicated.*)+$", "", node)  # what ONNX Runtime adds
-        path = _path(node)
-        parts = path.split(".")
-        for end in range(len(parts), 0, -1):
-            for start in range(end):
-                name = self._names.get(".".join(parts[start:end]))
-                if name is not None:
-                    return name
-        return self._names.get(node, node)
-
-
-def _path(node: str) -> str:
-    """The path of the module that torch's exporter names a node after: "/layer1/layer1.0/conv1/Conv"."""
-    path: list[str] = []
-    for part in node.strip("/").split("/")[:-1]:
-        above, dot, _ = part.rpartition(".")
-        # An entry of a list or a sequence is told with the name of what holds it.
-        if dot and path and path[-1].endswith(above):
-            path[-1] = path[-1].removesuffix(above) + part
-        else:
-            path.append(part)
-    return ".".join(path)
 
 
 def declared(model: onnx.ModelProto) -> tuple[str, ...]:

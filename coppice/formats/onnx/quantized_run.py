@@ -16,7 +16,8 @@ from torch.utils._pytree import tree_leaves
 
 from coppice.errors import ReloadFailed
 from coppice.formats.clean_process import CleanProcessFailed, run_clean
-from coppice.formats.onnx.quantized_prepared import LayerNames, batch, declared
+from coppice.formats.onnx.quantized_names import LayerNames
+from coppice.formats.onnx.quantized_prepared import batch, declared
 from coppice.formats.quantized import Quantizing
 from coppice.formats.source import Latency
 from coppice.records.report import Arithmetic
