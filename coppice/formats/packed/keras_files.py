@@ -25,6 +25,7 @@ from coppice.formats.keras.network import open_model
 from coppice.formats.keras.source import FORMATS, KerasSource
 from coppice.formats.packed import file as packed
 from coppice.formats.packed.held_out import batches, rows
+from coppice.formats.pytorch.user_errors import trimmed
 from coppice.formats.quantized import Quantizing, Written
 from coppice.formats.sniff import Kind, sniff
 from coppice.keras_layers import KerasNetwork
@@ -182,4 +183,4 @@ def _verdict(job: dict[str, Any], folder: Path) -> Any:
     try:
         return run_clean(SCRIPT, job, folder, seconds=SECONDS)
     except CleanProcessFailed as e:
-        raise ReloadFailed(f"The packed file did not load back in a process of its own: {e}") from e
+        raise ReloadFailed(f"The packed file did not load back in a process of its own: {trimmed(str(e))}") from e

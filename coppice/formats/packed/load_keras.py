@@ -1,6 +1,6 @@
 """Loads Keras models whose tensors are packed in a safetensors file, with numpy, h5py and your own Keras alone.
 
-    from THIS_FILE import load_quantized
+    from load_quantized_keras import load_quantized
     model = load_quantized("MODEL_quantized.safetensors")
 
 Made by Coppice. The weights become floats again, in the very file that the model came in; Keras then loads that.
