@@ -7,12 +7,11 @@ goes into the scales of the output, the mean into its bias or where else it find
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-
-from coppice.calibration.normal_equations import Equations
 
 #: A scale changes by no more than this factor, nor by less than its inverse: an output that hardly moves says little.
 MOST = 4.0
@@ -26,13 +25,38 @@ class Correction:
     shift: Tensor
 
 
-def correction(coarse: Tensor, matrix: Tensor, found: Equations, target: Tensor) -> Correction:
-    """For a matrix that was rounded; `found` are the equations of its inputs, `target` (groups, rows, outputs)."""
-    power = (coarse * (found.gram.float() @ coarse)).sum(1, keepdim=True) / found.rows
-    # Where nothing takes a shift, the mean must not go astray either: then it is the power about zero that is kept.
-    centred = target - target.mean(1, keepdim=True) if found.centred else target
-    wanted = centred.square().mean(1, keepdim=True)
-    ratio = (wanted / power).sqrt()
-    factor = ratio.where(ratio.isfinite() & (ratio > 0), torch.ones(())).clamp(1 / MOST, MOST)
-    shift = found.missing.float() + found.around.float() @ (matrix - coarse * factor)
-    return Correction(factor=factor, shift=shift)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Given:
+    """What a matrix gives for the rows that it meets: means, and mean squares about zero; (groups, 1, outputs)."""
+
+    mean: Tensor
+    power: Tensor
+
+
+def given(rows: Iterable[Tensor], matrix: Tensor) -> Given:
+    """For rows of shape (groups, some, features), summed up in float64."""
+    total = square = torch.zeros(1, dtype=torch.float64)
+    count = 0
+    for x in rows:
+        outputs = (x @ matrix).double()
+        total = total + outputs.sum(1, keepdim=True)
+        square = square + outputs.square().sum(1, keepdim=True)
+        count += x.shape[1]
+    return Given(mean=total / count, power=square / count)
+
+
+def correction(coarse: Given, floats: Given, result: Tensor, target: Tensor, *, centred: bool) -> Correction:
+    """For what a rounded matrix gives, and what it gave before it was rounded.
+
+    `result`: the product's outputs then, with all that is added to them; `target`: those of the model in floats; both
+    (groups, rows, outputs). Where nothing takes a shift (not `centred`), the mean must not go astray either: then it is
+    the power about zero that is kept.
+    """
+    wanted, power = target.double(), coarse.power
+    mean = wanted.mean(1, keepdim=True)
+    if centred:
+        wanted, power = wanted - mean, power - coarse.mean.square()
+    ratio = (wanted.square().mean(1, keepdim=True) / power).sqrt()
+    factor = ratio.where(ratio.isfinite() & (ratio > 0), torch.ones_like(ratio)).clamp(1 / MOST, MOST)
+    added = result.double().mean(1, keepdim=True) - floats.mean
+    return Correction(factor=factor.float(), shift=(mean - added - factor * coarse.mean).float())

@@ -8,19 +8,20 @@ those before it lost, as far as its inputs tell (asymmetric calibration: Li et a
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from coppice.calibration.correction import correction
+from coppice.calibration.correction import correction, given
+from coppice.calibration.least_squares import SYSTEM_BYTES
 from coppice.calibration.moments import Region, region
 from coppice.calibration.normal_equations import Equations, equations
 from coppice.calibration.products import Product
 from coppice.calibration.repair import Method, Repaired, chunks
-from coppice.calibration.survey import Survey
+from coppice.calibration.survey import Seen, Survey
 from coppice.calibration.targets import Noted, Target
 from coppice.quant import GRIDS, Coded
 from coppice.quant.adaround import adaround
@@ -30,6 +31,10 @@ from coppice.quant.gptq import factored
 from coppice.quant.matrices import Coarse
 from coppice.quant.nearest import nearest
 from coppice.records.quantization import Rounding
+from coppice.records.samples_needed import CALIBRATED
+
+#: What an entry of a Gram matrix takes at most, summed, ordered and factored, bytes.
+PER_ENTRY = 48
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,19 +94,22 @@ class Rounded(Repaired):  # type: ignore[no-untyped-call]  # torch leaves its mo
 
     def _calibrate(self, product: Product, result: Tensor, target: Target, order: Order) -> None:
         """Round by what the product meets, and correct what is left."""
-        seen = self._seen[product.tensor]
-        missing = target.outputs - product.outputs(result, target.picks).float()
-        matrix = product.matrix(product.weight).float()
-        lost = self._lost(product, result, target, seen)
-        wanted = missing if lost is None else missing + lost
-        found = equations(chunks(product, result, target.picks, wanted, matrix.shape[1]), centred=seen.centred)
-        if not found.finite:
-            self._assign(product, order, _alone(product, order))
-            return
-        coarse = _rounded(matrix, found, order)
-        fixed = correction(coarse.values, matrix, found, target.outputs if lost is None else target.outputs + lost)
-        self._assign(product, order, replace(coarse, scale=coarse.scale * fixed.factor))
-        self._shift(product, seen, fixed.shift.flatten(), settled=lost is not None)
+        seen, matrix = self._seen[product.tensor], product.matrix(product.weight).float()
+        now, lost = product.outputs(result, target.picks).float(), self._lost(product, result, target, seen)
+        wanted = target.outputs if lost is None else target.outputs + lost
+
+        def rows() -> Iterator[tuple[Tensor, Tensor]]:
+            return chunks(product, result, target.picks, wanted - now, matrix.shape[1])
+
+        found = equations(rows(), centred=seen.centred) if order.rounding in CALIBRATED else None
+        usable = found if found is not None and found.finite else None
+        coarse = _alone(product, order) if usable is None else _rounded(matrix, usable, order)
+        before, after = (given((x for x, _ in rows()), one) for one in (matrix, coarse.values))
+        fixed = correction(after, before, now, wanted, centred=seen.centred)
+        if fixed.shift.isfinite().all():
+            coarse = replace(coarse, scale=coarse.scale * fixed.factor)
+            self._shift(product, seen, fixed.shift.flatten(), settled=lost is not None)
+        self._assign(product, order, coarse)
 
     def _assign(self, product: Product, order: Order, coarse: Coarse) -> None:
         tensor = self._stored[product.tensor]
@@ -109,6 +117,11 @@ class Rounded(Repaired):  # type: ignore[no-untyped-call]  # torch leaves its mo
         _lay(product, tensor, laid.codes, coarse.codes)
         _lay(product, tensor, laid.scale, coarse.scale.expand_as(coarse.codes))
         product.assign(coarse.values.to(product.weight.dtype))
+
+
+def too_wide(seen: Seen) -> bool:
+    """Whether the inputs of a product are too many for their Gram matrix to fit into memory."""
+    return PER_ENTRY * seen.outputs[0] * seen.features**2 > SYSTEM_BYTES
 
 
 def rounded(
@@ -130,11 +143,8 @@ def _alone(product: Product, order: Order) -> Coarse:
 
 
 def _rounded(matrix: Tensor, found: Equations, order: Order) -> Coarse:
+    """Fitted to what is missing, then by the inputs."""
     grid = GRIDS[order.bits]
-    if order.rounding is Rounding.NEAREST:
-        return nearest(matrix, grid)
-    if order.rounding is Rounding.CLIPPED:
-        return clipped(matrix, grid)
     gram = found.definite()
     triangle = factored(gram)
     wanted, gram = (matrix.double() + triangle.solved(found.cross)).float(), gram.float()

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from coppice.calibration import targets
+from coppice.calibration import rounding, targets
 from coppice.quant import GRIDS
 from coppice.records.quantization import Rounding
 from coppice.steps.quantize import Outcome
@@ -229,3 +229,20 @@ def test_a_weight_that_is_one_in_part_only_stays_as_it_is() -> None:
     held(outcome)
     assert outcome.model.left == {"table": "only a part of it is multiplied with"}
     assert torch.equal(stored(outcome.model.module)["table"], stored(dense.module)["table"])
+
+
+def test_a_product_whose_inputs_are_too_many_is_rounded_alone_and_corrected(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    dense = network(convolutional(), 3, 8, 8)
+    monkeypatch.setattr(targets, "FEWEST_ROWS", targets.MOST_ROWS)
+    monkeypatch.setattr(rounding, "SYSTEM_BYTES", rounding.PER_ENTRY * 40**2)
+    assert dense.samples is not None
+
+    outcome = quantized(dense, weights="int2")
+
+    ways = {layer.name: (layer.precision, layer.rounding) for layer in outcome.layers}
+    assert ways["13"] == ("int2", Rounding.CLIPPED)  # 48 inputs
+    assert ways["7"] == ("int2", Rounding.CLIPPED)  # 36 in each of four groups
+    assert ways["4"] == ("int2", Rounding.GPTQ)
+    before, after = outputs(dense, outcome, "13", dense.samples.split()[0].inputs[0])
+    assert torch.allclose(after.std(1), before.std(1), rtol=5e-3)
