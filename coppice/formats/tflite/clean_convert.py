@@ -107,7 +107,7 @@ def written(tf: Any, folder: str, *, halves: bool = False) -> bytes:
 def last_line(error: BaseException) -> str:
     """What was raised, without the frames that TensorFlow quotes in its messages."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip() and "File " not in line]
-    return f"{type(error).__name__}: {(lines or [''])[0][:300]}"
+    return f"{type(error).__name__}: {(lines or [''])[0][:300].rstrip('.')}"
 
 
 if __name__ == "__main__":
