@@ -54,11 +54,11 @@ def _measure(asked: argparse.Namespace) -> None:
     RESULTS.touch()
     known = {tuple(line[name] for name in table.KEY) for line in table.read(RESULTS)}
     cache = Path(asked.cache)
-    if asked.again:
-        shutil.rmtree(cache / "results", ignore_errors=True)
     for case in _cases():
         if (case.key in known and not asked.again) or not fnmatchcase("-".join(map(str, case.key)), asked.only):
             continue
+        if asked.again:
+            shutil.rmtree(case.folder(cache), ignore_errors=True)
         if not RUNTIMES[case.kind].python.exists():
             print(f"{case.key}: left out, {RUNTIMES[case.kind].python} is not there")
             continue

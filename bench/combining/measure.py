@@ -36,6 +36,10 @@ class Case:
         """By which its line is found again."""
         return (self.model, self.percent, self.precision, str(self.kind))
 
+    def folder(self, cache: Path) -> Path:
+        """Where the files of its job stay, so that others can be timed against them."""
+        return cache / "results" / "-".join(map(str, self.key))
+
 
 def row(case: Case, folder: Path, cache: Path) -> Row:
     """Run one job on the files of `folder` and measure its result."""
@@ -62,7 +66,7 @@ def row(case: Case, folder: Path, cache: Path) -> Row:
 
 def _made(case: Case, folder: Path, cache: Path) -> tuple[Report, Path]:
     """The report of a job and the file that it is about; each job runs once for one state of the files."""
-    out = cache / "results" / "-".join(map(str, case.key))
+    out = case.folder(cache)
     told = out / "report.json"
     if not told.exists():
         shutil.rmtree(out, ignore_errors=True)

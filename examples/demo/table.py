@@ -56,7 +56,7 @@ def comparison(
 
 
 def _quantized(report: Report, found: Quantized) -> dict[str, str]:
-    latency = "" if found.latency_ms is None else f"{found.latency_ms:.2f} ms, {found.runtime}"
+    latency = "" if found.latency_ms is None else f"{found.latency_ms:.2f} ms"
     return {
         **{name: shown(report.after) for name, shown in ROWS.items()},
         "bytes": f"{found.file_bytes:,}",
