@@ -20,15 +20,12 @@ class Equations:
 
     gram: Tensor  # X'X, (groups, features, features)
     cross: Tensor  # X'R, (groups, features, outputs)
-    around: Tensor  # mean of X, (groups, 1, features)
-    missing: Tensor  # mean of R, (groups, 1, outputs)
     rows: int
-    centred: bool
 
     @property
     def finite(self) -> bool:
         """Whether all that was met are numbers."""
-        return all(bool(one.isfinite().all()) for one in (self.gram, self.cross, self.around, self.missing))
+        return bool(self.gram.isfinite().all() and self.cross.isfinite().all())
 
     def definite(self) -> Tensor:
         """The Gram matrix with a ridge, as `least_squares` has it."""
@@ -54,6 +51,4 @@ def equations(chunks: Iterable[tuple[Tensor, Tensor]], *, centred: bool) -> Equa
     if centred:
         gram = gram - rows * around.transpose(1, 2) @ around
         cross = cross - rows * around.transpose(1, 2) @ missing
-    return Equations(
-        gram=gram, cross=cross, around=around + pivot.double(), missing=missing, rows=rows, centred=centred
-    )
+    return Equations(gram=gram, cross=cross, rows=rows)
