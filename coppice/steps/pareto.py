@@ -37,20 +37,27 @@ def mark(points: Sequence[Point]) -> Marked:
     if merit is None:
         return Marked(points=tuple(points), merit=None)
     faults = [_fault(point, merit) for point in built]
-    fronts = {
-        axis: useful([(point.shares[axis], fault) for point, fault in zip(built, faults, strict=True)])
-        for axis in Axis
-        if all(axis in point.shares for point in built)
-    }
+    fronts = {axis: _front([point.shares.get(axis) for point in built], faults) for axis in Axis}
+    # What a point was not measured in it wins nothing by.
     everything = useful(
-        [(*(point.shares[axis] for axis in fronts), fault) for point, fault in zip(built, faults, strict=True)]
+        [
+            (*(point.shares.get(axis, math.inf) for axis in Axis), fault)
+            for point, fault in zip(built, faults, strict=True)
+        ]
     )
     marks = iter(
-        {"front": tuple(axis for axis in fronts if fronts[axis][number]), "optimal": everything[number]}
+        {"front": tuple(axis for axis in Axis if fronts[axis][number]), "optimal": everything[number]}
         for number in range(len(built))
     )
     marked = (point if point.fidelity is None else point.model_copy(update=next(marks)) for point in points)
     return Marked(points=tuple(marked), merit=merit)
+
+
+def _front(shares: Sequence[float | None], faults: Sequence[float]) -> list[bool]:
+    """Which points are on the front of one cost: of those that have it."""
+    pairs = [(share, fault) for share, fault in zip(shares, faults, strict=True) if share is not None]
+    kept = iter(useful(pairs))
+    return [share is not None and next(kept) for share in shares]
 
 
 def useful(points: Sequence[tuple[float, ...]]) -> list[bool]:

@@ -88,3 +88,12 @@ def test_points_of_one_ratio_are_marked_each_by_its_own_figures() -> None:
     assert [found.optimal for found in marked.points] == [False, True, True, False]
     assert [Axis.FILE in found.front for found in marked.points] == [False, True, True, False]
     assert [Axis.PARAMETERS in found.front for found in marked.points] == [False, True, False, False]
+
+
+def test_a_cost_that_one_point_lacks_has_its_front_without_that_point() -> None:
+    dense = point(0.0, {Axis.PARAMETERS: 1.0, Axis.LATENCY: 1.0}, accuracy=0.9)
+    quick = point(0.2, {Axis.PARAMETERS: 1.0, Axis.LATENCY: 0.5}, accuracy=0.9)
+    packed = point(0.4, {Axis.PARAMETERS: 0.5}, accuracy=0.9)
+    marked = mark([dense, quick, packed])
+    assert [found.front for found in marked.points] == [(), (Axis.LATENCY,), (Axis.PARAMETERS,)]
+    assert [found.optimal for found in marked.points] == [False, True, True]
