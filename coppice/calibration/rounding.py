@@ -8,7 +8,7 @@ those before it lost, as far as its inputs tell (asymmetric calibration: Li et a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,7 +21,7 @@ from coppice.calibration.moments import Region, region
 from coppice.calibration.normal_equations import Equations, equations
 from coppice.calibration.products import Product
 from coppice.calibration.repair import Method, Repaired, chunks
-from coppice.calibration.survey import Seen, Survey
+from coppice.calibration.survey import Survey
 from coppice.calibration.targets import Noted, Target
 from coppice.quant import GRIDS, Coded
 from coppice.quant.adaround import adaround
@@ -98,12 +98,15 @@ class Rounded(Repaired):  # type: ignore[no-untyped-call]  # torch leaves its mo
         now, lost = product.outputs(result, target.picks).float(), self._lost(product, result, target, seen)
         wanted = target.outputs if lost is None else target.outputs + lost
 
-        def rows() -> Iterator[tuple[Tensor, Tensor]]:
-            return chunks(product, result, target.picks, wanted - now, matrix.shape[1])
+        missing = wanted - now
 
-        found = equations(rows(), centred=seen.centred) if order.rounding in CALIBRATED else None
-        usable = found if found is not None and found.finite else None
-        coarse = _alone(product, order) if usable is None else _rounded(matrix, usable, order)
+        def rows() -> Iterator[tuple[Tensor, Tensor]]:
+            return chunks(product, result, target.picks, missing, matrix.shape[1])
+
+        coarse = None
+        if order.rounding in CALIBRATED:
+            coarse = _by_inputs(matrix, rows, missing, order, centred=seen.centred)
+        coarse = coarse or _alone(product, order)
         before, after = (given((x for x, _ in rows()), one) for one in (matrix, coarse.values))
         fixed = correction(after, before, now, wanted, centred=seen.centred)
         if fixed.shift.isfinite().all():
@@ -117,11 +120,6 @@ class Rounded(Repaired):  # type: ignore[no-untyped-call]  # torch leaves its mo
         _lay(product, tensor, laid.codes, coarse.codes)
         _lay(product, tensor, laid.scale, coarse.scale.expand_as(coarse.codes))
         product.assign(coarse.values.to(product.weight.dtype))
-
-
-def too_wide(seen: Seen) -> bool:
-    """Whether the inputs of a product are too many for their Gram matrix to fit into memory."""
-    return PER_ENTRY * seen.outputs[0] * seen.features**2 > SYSTEM_BYTES
 
 
 def rounded(
@@ -142,13 +140,35 @@ def _alone(product: Product, order: Order) -> Coarse:
     return (nearest if order.rounding is Rounding.NEAREST else clipped)(matrix, grid)
 
 
-def _rounded(matrix: Tensor, found: Equations, order: Order) -> Coarse:
-    """Fitted to what is missing, then by the inputs."""
-    grid = GRIDS[order.bits]
-    gram = found.definite()
+def _by_inputs(
+    matrix: Tensor, rows: Callable[[], Iterable[tuple[Tensor, Tensor]]], missing: Tensor, order: Order, *, centred: bool
+) -> Coarse | None:
+    """Rounded by the inputs, as many of them at once as their Gram matrix has room for; None where some are no numbers.
+
+    `missing` is written to: what inputs that come first leave, those that come later make up for.
+    """
+    width = int((SYSTEM_BYTES / PER_ENTRY / matrix.shape[0]) ** 0.5)
+    count = -(-matrix.shape[1] // width)
+    scale = clipped(matrix, GRIDS[order.bits]).scale if count > 1 else None
+    parts: list[Coarse] = []
+    for part in torch.arange(matrix.shape[1]).tensor_split(count):
+        some = slice(int(part[0]), int(part[-1]) + 1)
+        found = equations(((x[:, :, some], r) for x, r in rows()), centred=centred)
+        if not found.finite:
+            return None
+        parts.append(_rounded(matrix[:, some], found, order, scale))
+        if count > 1:
+            change = parts[-1].values - matrix[:, some]
+            missing -= torch.cat([x[:, :, some] @ change for x, _ in rows()], 1)
+    return Coarse(codes=torch.cat([one.codes for one in parts], 1), scale=parts[0].scale)
+
+
+def _rounded(matrix: Tensor, found: Equations, order: Order, scale: Tensor | None) -> Coarse:
+    """Fitted to what is missing, then rounded by the inputs."""
+    grid, gram = GRIDS[order.bits], found.definite()
     triangle = factored(gram)
     wanted, gram = (matrix.double() + triangle.solved(found.cross)).float(), gram.float()
-    coarse = calibrated(wanted, gram, triangle, grid)
+    coarse = calibrated(wanted, gram, triangle, grid, scale)
     return coarse if order.rounding is Rounding.GPTQ else adaround(coarse, wanted, gram, grid)
 
 

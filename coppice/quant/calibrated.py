@@ -20,12 +20,15 @@ from coppice.quant.matrices import Coarse, positive
 TURNS = 2
 
 
-def calibrated(matrix: Tensor, gram: Tensor, triangle: Triangle, grid: Grid) -> Coarse:
-    """A matrix of shape (groups, features, outputs) on the grid; `gram`: (groups, features, features), and factored."""
-    best = gptq(matrix, clipped(matrix, grid).scale, triangle, grid)
+def calibrated(matrix: Tensor, gram: Tensor, triangle: Triangle, grid: Grid, scale: Tensor | None = None) -> Coarse:
+    """A matrix of shape (groups, features, outputs) on the grid; `gram`: (groups, features, features), and factored.
+
+    By the scales that are given, if some are.
+    """
+    best = gptq(matrix, clipped(matrix, grid).scale if scale is None else scale, triangle, grid)
     least = missed(best, matrix, gram)
     for _ in range(TURNS):
-        found = descended(_scaled(best, matrix, gram), matrix, gram, grid, 1)
+        found = descended(best if scale is not None else _scaled(best, matrix, gram), matrix, gram, grid, 1)
         error = missed(found, matrix, gram)
         wins = error < least
         best = Coarse(

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from coppice.calibration.coverage import Coverage
-from coppice.calibration.rounding import Order, too_wide
+from coppice.calibration.rounding import Order
 from coppice.calibration.survey import Survey
 from coppice.errors import ParameterInvalid, PrecisionImpossible
 from coppice.records.quantization import CAPABILITIES, Activations, Precision, Rounding, Wanted
@@ -71,7 +71,7 @@ def rounding_of(name: str, choice: Choice, request: Request, wanted: Wanted, mat
     if not choice.precision.whole:
         return replace(choice, rounding=None)
     asked, bits = request.rounding, choice.precision.bits
-    free = material.calibrated and material.survey.hindrance(name) is None and not too_wide(material.survey.seen[name])
+    free = material.calibrated and material.survey.hindrance(name) is None
     if asked is Rounding.AUTO:
         # Eight bits of weights lose less than eight bits of activations do.
         fine = bits == EDGES.bits and wanted.numbers.activations is not Activations.FLOAT32

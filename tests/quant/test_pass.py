@@ -231,18 +231,16 @@ def test_a_weight_that_is_one_in_part_only_stays_as_it_is() -> None:
     assert torch.equal(stored(outcome.model.module)["table"], stored(dense.module)["table"])
 
 
-def test_a_product_whose_inputs_are_too_many_is_rounded_alone_and_corrected(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_inputs_that_are_too_many_are_taken_part_by_part(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
-    dense = network(convolutional(), 3, 8, 8)
-    monkeypatch.setattr(targets, "FEWEST_ROWS", targets.MOST_ROWS)
-    monkeypatch.setattr(rounding, "SYSTEM_BYTES", rounding.PER_ENTRY * 40**2)
-    assert dense.samples is not None
+    samples = torch.randn(600, 64) @ torch.randn(64, 64)
+    dense = network(nn.Sequential(nn.Linear(64, 16)), 64, samples=samples)
+    asked: dict[str, Any] = {"weights": "int2", "layers": {"*": "int2"}}
+    whole, alone = (quantized(dense, rounding=one, **asked) for one in ("gptq", "clipped"))
+    monkeypatch.setattr(rounding, "SYSTEM_BYTES", rounding.PER_ENTRY * 30**2)
 
-    outcome = quantized(dense, weights="int2")
+    parts = quantized(dense, rounding="gptq", **asked)  # three parts
 
-    ways = {layer.name: (layer.precision, layer.rounding) for layer in outcome.layers}
-    assert ways["13"] == ("int2", Rounding.CLIPPED)  # 48 inputs
-    assert ways["7"] == ("int2", Rounding.CLIPPED)  # 36 in each of four groups
-    assert ways["4"] == ("int2", Rounding.GPTQ)
-    before, after = outputs(dense, outcome, "13", dense.samples.split()[0].inputs[0])
-    assert torch.allclose(after.std(1), before.std(1), rtol=5e-3)
+    held(parts)
+    assert not torch.equal(parts.model.coded["0.weight"].codes, whole.model.coded["0.weight"].codes)
+    assert snr(dense, alone) + 1 < snr(dense, parts) < snr(dense, whole)
