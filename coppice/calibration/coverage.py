@@ -6,6 +6,7 @@ Only these can be kept as codes. The parts of one (the queries, keys and values 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -50,6 +51,7 @@ class Coverage(Watch):  # type: ignore[no-untyped-call]  # torch leaves its mode
             self._overlapping.add(name)
         part.fill_(value=True)
 
+    @cached_property
     def torn(self) -> dict[str, str]:
         """Weights that can't be kept as codes, and why."""
         parts = {name: "only a part of it is multiplied with" for name, met in self._met.items() if not met.all()}

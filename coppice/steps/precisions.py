@@ -111,7 +111,7 @@ _Change = Callable[[str, Choice, Request, Material], Choice]
 
 
 def _torn(name: str, choice: Choice, _: Request, material: Material) -> Choice:
-    why = material.coverage.torn().get(name) if choice.precision.whole else None
+    why = material.coverage.torn.get(name) if choice.precision.whole else None
     return choice if why is None else replace(choice, precision=Precision.FLOAT32, reason=why)
 
 
