@@ -40,7 +40,8 @@ for op in plain._get_ops_details():
     if op["op_name"] in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"):
         weights = tensors[op["inputs"][1]]
         grid = weights["quantization_parameters"]
-        arrays[f"codes_{len(seen) - 1}"] = plain.get_tensor(weights["index"])
+        stored = len(grid["scales"]) > 0  # else they are unpacked by an operator before
+        arrays[f"codes_{len(seen) - 1}"] = plain.get_tensor(weights["index"]) if stored else np.zeros(0)
         arrays[f"scales_{len(seen) - 1}"] = grid["scales"]
 np.savez(out, seen=json.dumps(seen), **arrays)
 """

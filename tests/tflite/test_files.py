@@ -139,7 +139,9 @@ def test_int4_takes_half_a_byte_but_in_depthwise_and_edge_layers(dynamic: Made) 
 def test_a_dynamic_file_computes_the_rounded_model(dynamic: Made) -> None:
     dense = in_floats(dynamic.file.parents[1] / "net.keras")
     assert np.corrcoef(dynamic.seen.outputs.ravel(), dense.ravel())[0, 1] > 0.9
-    assert dynamic.told.arithmetic is Arithmetic.INTEGER
+    assert dynamic.told.arithmetic is Arithmetic.MIXED
+    assert list(dynamic.told.floating) == ["depthwise"]
+    assert dynamic.told.operators["DEPTHWISE_CONV_2D (float32 x float32)"] == 1
 
 
 def test_float16_takes_two_bytes_and_computes_in_floats(tmp_path: Path) -> None:

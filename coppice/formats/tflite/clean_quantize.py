@@ -36,6 +36,8 @@ PRODUCTS = {
 }
 #: The fewest bits that LiteRT has a kernel for.
 FEWEST = {OPERATION.CONV_2D: 4, OPERATION.FULLY_CONNECTED: 4}
+#: Their kernel that rounds what flows at every run is none of XNNPACK's: it is slower than floats.
+UNPACKED = frozenset({OPERATION.DEPTHWISE_CONV_2D})
 LARGEST = {8: 127, 4: 7}
 #: How far from a whole number a weight may be, in units of the scale: float32 and the folding of a batch norm round.
 NEAR = 2e-3
@@ -130,6 +132,8 @@ def recipe_of(model: Any, kept: list[str], *, static: bool) -> tuple[Any, list[s
             again.append(scope)
         if static:
             recipe.add_static_config(exactly, name, 8, bits or 8, algorithm_key=key)
+        elif name in UNPACKED:
+            recipe.add_weight_only_config(exactly, name, bits or 8, algorithm_key=key)
         else:
             recipe.add_dynamic_config(exactly, name, bits or 8, algorithm_key=key)
     return recipe, again
