@@ -49,7 +49,7 @@ def fit(model: nn.Module, batch: Images, optimizer: torch.optim.Optimizer) -> No
     """One step towards the labels."""
     model.train()
     optimizer.zero_grad()
-    F.cross_entropy(model(batch.x), batch.y).backward()
+    torch.autograd.backward(F.cross_entropy(model(batch.x), batch.y))
     optimizer.step()
 
 
@@ -57,7 +57,7 @@ def _batches(images: Images, size: int, seed: int) -> Iterator[Images]:
     """Epoch after epoch, shuffled; what does not fill a batch is left out."""
     shuffled = torch.Generator().manual_seed(seed)
     while True:
-        for rows in torch.randperm(len(images), generator=shuffled).split(size):
+        for rows in torch.split(torch.randperm(len(images), generator=shuffled), size):
             if len(rows) == size:
                 yield Images(x=images.x[rows], y=images.y[rows])
 
@@ -66,9 +66,8 @@ def _batches(images: Images, size: int, seed: int) -> Iterator[Images]:
 def accuracy(model: nn.Module, images: Images) -> float:
     """Share of the images that are classified as their labels say."""
     model.eval()
-    return sum(
-        int((model(x).argmax(dim=1) == y).sum()) for x, y in zip(images.x.split(500), images.y.split(500), strict=True)
-    ) / len(images)
+    batches = zip(torch.split(images.x, 500), torch.split(images.y, 500), strict=True)
+    return sum(int((model(x).argmax(dim=1) == y).sum()) for x, y in batches) / len(images)
 
 
 def normed_again(model: nn.Module, samples: torch.Tensor) -> nn.Module | None:

@@ -19,7 +19,7 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
-console = Console(highlight=False, soft_wrap=True)
+console = Console(highlight=False, soft_wrap=True, width=100)
 
 #: Seconds that the service gets to answer for the first time, and to end.
 START_SECONDS, STOP_SECONDS = 120, 20

@@ -43,7 +43,7 @@ def comparison(
     rows[NEW] = [f"{before:.1%}", "", f"{given:.1%}", f"{retrained:.1%}"]
     heads = ["before", "plain cut", "given back", "retrained"]
     if small is not None and (found := small.report.quantized) is not None:
-        heads.append(f"given back, {found.weights}")
+        heads.append(f"in {found.weights}")
         cells = _quantized(small.report, found) | {NEW: f"{small.accuracy:.1%}"}
         for name, row in rows.items():
             row.append(cells[name])

@@ -15,6 +15,12 @@ def test_the_page_is_what_the_generator_makes() -> None:
     assert (ROOT / "bench" / "combined.md").read_text() == table.page(RESULTS)
 
 
+def test_the_readme_shows_what_the_generator_makes() -> None:
+    readme = (ROOT / "README.md").read_text()
+
+    assert table.with_table(readme, RESULTS) == readme
+
+
 def test_half_cut_and_in_eight_bits_is_a_fourteenth_and_within_a_point() -> None:
     found = [row for row in RESULTS if row["percent"] == 0.5 and row["precision"] == "int8"]
 

@@ -94,6 +94,6 @@ def _fixed(text: str) -> list[str]:
 
 
 def _exact_rows(text: str) -> list[list[str]]:
-    """The rows whose figures no machine and no training changes."""
+    """The rows whose figures no machine and no training changes; how large a quantized file is, weights decide, too."""
     rows = [[cell.strip() for cell in line.split("│")] for line in text.splitlines() if line.startswith("│")]
-    return [row for row in rows if row[1] in {"parameters", "bytes", "multiply-accumulates"}]
+    return [row[:-2] for row in rows if row[1] in {"parameters", "bytes", "multiply-accumulates"}]

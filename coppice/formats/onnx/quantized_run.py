@@ -27,6 +27,8 @@ SCRIPT = "onnx/clean_quantized.py"
 SECONDS = 600
 #: Samples that a file is run on at a time, where it takes any number.
 BATCH = 32
+#: What ONNX Runtime puts behind the name of what a node gives, to name the node by, where it blocks its channels.
+_BLOCKED = "_nchwc"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,9 +74,17 @@ def run(task: Quantizing, quantized: Path, floats: Path, folder: Path) -> Run:
         outputs=outputs,
         operators=dict(Counter(operator for operator, _, _ in products)),
         arithmetic=_arithmetic([whole for _, _, whole in products]),
-        floating=tuple(dict.fromkeys(layers.of(node) for _, node, whole in products if not whole)),
+        floating=tuple(dict.fromkeys(layers.of(_written(node, model)) for _, node, whole in products if not whole)),
         latencies=(before, after),
     )
+
+
+def _written(node: str, model: onnx.ModelProto) -> str:
+    """The name of a node in the file: one whose channels the runtime blocks is named after what it gives instead."""
+    if not node.endswith(_BLOCKED):
+        return node
+    made = node.removesuffix(_BLOCKED)
+    return next((one.name for one in model.graph.node if made in one.output), node)
 
 
 def check(task: Quantizing, outputs: tuple[Tensor, ...], tolerance: float | None) -> None:

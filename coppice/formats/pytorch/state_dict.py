@@ -56,16 +56,17 @@ def fit(module: nn.Module, weights: Weights) -> Fitted:
     # Versions of the modules, by which torch reads the state dicts of its older releases; torch's own convention.
     metadata = getattr(state, "_metadata", {})
     tensors._metadata = {path: metadata[was] for was in metadata if (path := keys.module(was)) is not None}  # type: ignore[attr-defined]
+    known = {name: tensor for name, tensor in own.items() if name in tensors and not torch.nn.parameter.is_lazy(tensor)}
     misfits = [
-        f"{name} is {_shape(given)} in the file and {_shape(own[name])} in the model"
-        for name, given in tensors.items()
-        if name in own and not torch.nn.parameter.is_lazy(own[name]) and _shape(given) != _shape(own[name])
+        f"{name} is {_shape(tensors[name])} in the file and {_shape(tensor)} in the model"
+        for name, tensor in known.items()
+        if _shape(tensors[name]) != _shape(tensor)
     ]
     misfits += [
-        f"{name} is {given.dtype} in the file, as quantized weights are, and {own[name].dtype} in the model, whose "
+        f"{name} is {tensors[name].dtype} in the file, as quantized weights are, and {tensor.dtype} in the model: its "
         "weights have to come in floats"
-        for name, given in tensors.items()
-        if name in own and own[name].is_floating_point() and own[name].dim() > 1 and _is_small(given)
+        for name, tensor in known.items()
+        if tensor.is_floating_point() and tensor.dim() > 1 and _is_small(tensors[name])
     ]
     # Asked of torch, not compared by us: a module may take old keys by a hook of its own.
     missing, unexpected = ([], []) if misfits else _loaded(module, tensors, weights.file)
