@@ -22,10 +22,8 @@ from itertools import chain
 import torch
 from torch import Tensor
 
-#: The ridge, as a part of the mean diagonal of X'X. From 1e-4 to 0.1 it makes little difference.
-ALPHA = 0.02
-#: Below this many rows for each feature the ridge grows as they get fewer.
-ENOUGH_ROWS = 3
+from coppice.calibration.normal_equations import equations, near, ridge
+
 #: What the systems of one product may take, bytes.
 SYSTEM_BYTES = 1024 * 1024 * 1024
 #: A system of equations stands there summed, as the last product of two chunks in either precision, and factored; rows
@@ -47,11 +45,8 @@ def fit(chunks: Iterable[tuple[Tensor, Tensor]], rows: int, *, centred: bool) ->
     With `centred`, means are taken off first, and the shift puts back what that leaves out. Gives float64.
     """
     first = next(iter(chunks := iter(chunks)))
-    features = first[0].shape[2]
-    # Means are large where activations were rectified: taken off roughly before products are made in float32.
-    pivot = first[0].mean(1, keepdim=True) if centred else torch.zeros_like(first[0][:, :1])
-    solve = _dual if rows < features else _primal
-    change, around, missing = solve(chain((first,), chunks), pivot, rows, centred)
+    solve = _dual if rows < first[0].shape[2] else _primal
+    change, around, missing = solve(chain((first,), chunks), centred)
     shift = missing - around @ change if centred else torch.zeros_like(change[:, :1])
     return Change(matrix=change, shift=shift)
 
@@ -66,35 +61,15 @@ def most_rows(groups: int, features: int) -> int:
     return max(1, int((math.sqrt(half**2 + PER_EQUATION * bound) - half) / PER_EQUATION))
 
 
-def _ridge(mean_diagonal: Tensor, rows: int, features: int) -> Tensor:
-    """Shape (groups, 1, 1); where nothing arrives at all, anything above zero."""
-    scarce = max(1.0, ENOUGH_ROWS * features / rows)
-    return (ALPHA * scarce * mean_diagonal).clamp(min=torch.finfo(torch.float32).tiny)[:, None, None]
+def _primal(chunks: Iterable[tuple[Tensor, Tensor]], centred: bool) -> tuple[Tensor, Tensor, Tensor]:
+    found = equations(chunks, centred=centred)
+    change = torch.cholesky_solve(found.cross, torch.linalg.cholesky(found.definite()))
+    return change, found.around, found.missing
 
 
-def _primal(
-    chunks: Iterable[tuple[Tensor, Tensor]], pivot: Tensor, rows: int, centred: bool
-) -> tuple[Tensor, Tensor, Tensor]:
-    gram = cross = around = missing = torch.zeros(1, dtype=torch.float64)
-    for x, r in chunks:
-        x = x - pivot
-        turned = x.transpose(1, 2)
-        gram, cross = gram + (turned @ x).double(), cross + (turned @ r).double()
-        around, missing = around + x.double().sum(1, keepdim=True), missing + r.double().sum(1, keepdim=True)
-    around, missing = around / rows, missing / rows
-    if centred:
-        gram = gram - rows * around.transpose(1, 2) @ around
-        cross = cross - rows * around.transpose(1, 2) @ missing
-    diagonal = gram.diagonal(dim1=1, dim2=2)
-    diagonal += _ridge(diagonal.mean(1), rows, gram.shape[1])[:, 0]
-    change = torch.cholesky_solve(cross, torch.linalg.cholesky(gram))
-    return change, around + pivot.double(), missing
-
-
-def _dual(
-    chunks: Iterable[tuple[Tensor, Tensor]], pivot: Tensor, rows: int, centred: bool
-) -> tuple[Tensor, Tensor, Tensor]:
+def _dual(chunks: Iterable[tuple[Tensor, Tensor]], centred: bool) -> tuple[Tensor, Tensor, Tensor]:
     parts = list(chunks)
+    pivot = near(parts[0][0]) if centred else torch.zeros(1)
     x = torch.cat([one for one, _ in parts], 1) - pivot
     r = torch.cat([one for _, one in parts], 1).double()
     around, missing = x.double().mean(1, keepdim=True), r.mean(1, keepdim=True)
@@ -102,6 +77,6 @@ def _dual(
         x, r = x - around.to(x.dtype), r - missing
     kernel = (x @ x.transpose(1, 2)).double()
     diagonal = kernel.diagonal(dim1=1, dim2=2)
-    diagonal += _ridge(diagonal.sum(1) / x.shape[2], rows, x.shape[2])[:, 0]
+    diagonal += ridge(diagonal.sum(1) / x.shape[2], x.shape[1], x.shape[2])[:, 0]
     change = x.transpose(1, 2).double() @ torch.cholesky_solve(r, torch.linalg.cholesky(kernel))
     return change, around + pivot.double(), missing

@@ -8,7 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from coppice.calibration.least_squares import ALPHA, ENOUGH_ROWS
+#: The ridge, as a part of the mean diagonal of X'X. From 1e-4 to 0.1 it makes little difference.
+ALPHA = 0.02
+#: Below this many rows for each feature the ridge grows as they get fewer.
+ENOUGH_ROWS = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -20,6 +23,8 @@ class Equations:
 
     gram: Tensor  # X'X, (groups, features, features)
     cross: Tensor  # X'R, (groups, features, outputs)
+    around: Tensor  # mean of X, (groups, 1, features)
+    missing: Tensor  # mean of R, (groups, 1, outputs)
     rows: int
 
     @property
@@ -28,11 +33,16 @@ class Equations:
         return bool(self.gram.isfinite().all() and self.cross.isfinite().all())
 
     def definite(self) -> Tensor:
-        """The Gram matrix with a ridge, as `least_squares` has it."""
-        scarce = max(1.0, ENOUGH_ROWS * self.gram.shape[1] / self.rows)
+        """The Gram matrix with a ridge."""
         mean = self.gram.diagonal(dim1=1, dim2=2).mean(1)
-        ridge = (ALPHA * scarce * mean).clamp(min=torch.finfo(torch.float32).tiny)
-        return self.gram + torch.diag_embed(ridge[:, None].expand(self.gram.shape[:2]))
+        added = ridge(mean, self.rows, self.gram.shape[1])[:, 0].expand(self.gram.shape[:2])
+        return self.gram + torch.diag_embed(added)
+
+
+def ridge(mean_diagonal: Tensor, rows: int, features: int) -> Tensor:
+    """Shape (groups, 1, 1); where nothing arrives at all, anything above zero."""
+    scarce = max(1.0, ENOUGH_ROWS * features / rows)
+    return (ALPHA * scarce * mean_diagonal).clamp(min=torch.finfo(torch.float32).tiny)[:, None, None]
 
 
 def equations(chunks: Iterable[tuple[Tensor, Tensor]], *, centred: bool) -> Equations:
@@ -40,8 +50,7 @@ def equations(chunks: Iterable[tuple[Tensor, Tensor]], *, centred: bool) -> Equa
     gram = cross = around = missing = torch.zeros(1, dtype=torch.float64)
     pivot, rows = torch.zeros(1), 0
     for x, r in chunks:
-        # Means are large where activations were rectified: taken off roughly before products are made in float32.
-        pivot = x.mean(1, keepdim=True) if centred and not rows else pivot
+        pivot = near(x) if centred and not rows else pivot
         x = x - pivot
         turned = x.transpose(1, 2)
         gram, cross = gram + (turned @ x).double(), cross + (turned @ r).double()
@@ -51,4 +60,9 @@ def equations(chunks: Iterable[tuple[Tensor, Tensor]], *, centred: bool) -> Equa
     if centred:
         gram = gram - rows * around.transpose(1, 2) @ around
         cross = cross - rows * around.transpose(1, 2) @ missing
-    return Equations(gram=gram, cross=cross, rows=rows)
+    return Equations(gram=gram, cross=cross, around=around + pivot.double(), missing=missing, rows=rows)
+
+
+def near(x: Tensor) -> Tensor:
+    """About the mean of rows, which is large where activations were rectified: to take off before float32 products."""
+    return x.mean(1, keepdim=True)

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from coppice import pipeline
-from coppice.calibration import least_squares
+from coppice.calibration import normal_equations
 from coppice.records.frameworks import Framework
 from coppice.records.report import Fidelity, Progress
 from coppice.records.request import Request
@@ -28,7 +28,7 @@ from coppice.tracing.samples import Samples
 @pytest.fixture(autouse=True)
 def _hardly_any_ridge(monkeypatch: pytest.MonkeyPatch) -> None:
     """The ridge keeps weights from exact recovery on purpose; here recovery is what is looked at."""
-    monkeypatch.setattr(least_squares, "ALPHA", 1e-7)
+    monkeypatch.setattr(normal_equations, "ALPHA", 1e-7)
     torch.manual_seed(0)
 
 
