@@ -6,8 +6,9 @@ module reads, writes and reloads.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Protocol
 
 from torch import nn
@@ -25,12 +26,26 @@ class Latency:
     spread: float
 
 
+def stem_of(name: str) -> str:
+    """A file's name without its suffix, such that nothing in it needs to be quoted anywhere."""
+    return safe(PurePath(name).stem)[:80] or "model"
+
+
+def safe(text: str) -> str:
+    """With an underscore for every character that would have to be quoted somewhere."""
+    return re.sub(r"[^A-Za-z0-9_.-]", "_", text)
+
+
 class Source(Protocol):
     """An upload that was read: a network for the engine, and the way back to the user's own kind of file."""
 
     @property
     def network(self) -> Network:
         """The model as the engine sees it, in evaluation mode."""
+
+    @property
+    def stem(self) -> str:
+        """What the names of its files begin with: the user's own name for the model, made safe (`stem_of`)."""
 
     @property
     def notes(self) -> tuple[str, ...]:

@@ -67,6 +67,7 @@ class FromMemory:
     """A source of a live module."""
 
     network: Network
+    stem: str = "net"
 
     def export_onnx(self, module: nn.Module, path: Path) -> None:
         exported(write_onnx, module, self.network, path)

@@ -68,7 +68,7 @@ def _run_with(path: Path, folder: Path) -> Counter[str]:
 def test_whole_activations_are_computed_in_integers_from_any_number_of_bits(weights: Precision, tmp_path: Path) -> None:
     asked = task(network(), weights=weights, biases=Precision.INT32, activations=Activations.UINT8)
     found, model = written(asked, tmp_path)
-    ran = _run_with(tmp_path / "quantized.onnx", tmp_path)
+    ran = _run_with(tmp_path / "net_quantized.onnx", tmp_path)
     assert ran["QLinearConv"] == 3
     assert ran["QGemm"] == 2
     assert ran["QLinearAdd"] == 1
@@ -140,7 +140,7 @@ def test_half_precision_weights_are_singles_when_they_run(tmp_path: Path) -> Non
     asked = task(network(), weights=Precision.FLOAT16)
     found, model = written(asked, tmp_path)
     assert constants(model)["5.weight/float16"].nbytes == 2 * 64 * 33
-    assert _run_with(tmp_path / "quantized.onnx", tmp_path).keys() & {"Cast"} == set()
+    assert _run_with(tmp_path / "net_quantized.onnx", tmp_path).keys() & {"Cast"} == set()
     assert found.outputs is not None
     assert decibels(outputs(asked, asked.dense), found.outputs[0]) > 50
 

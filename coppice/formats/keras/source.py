@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePath
@@ -21,6 +20,7 @@ from coppice.formats.saved_model import format as saved_model
 from coppice.formats.saved_model import h5 as saved_model_h5
 from coppice.formats.saved_model.constants import CantEdit
 from coppice.formats.sniff import Kind, sniff
+from coppice.formats.source import stem_of
 from coppice.keras_layers import Dialect
 from coppice.records.plan import Plan
 from coppice.records.report import Artifact, Report
@@ -135,7 +135,7 @@ class KerasSource:
     @property
     def stem(self) -> str:
         """The user's own name for the file, without its suffix, fit for the names of others."""
-        return re.sub(r"[^A-Za-z0-9_.-]", "_", PurePath(self._name).stem)[:80] or "model"
+        return stem_of(self._name)
 
     def export_onnx(self, module: nn.Module, path: Path) -> None:
         """From the interpreter, channels last as its user feeds it."""

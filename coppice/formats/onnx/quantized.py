@@ -29,7 +29,6 @@ from coppice.formats.quantized import Quantizing, Written
 from coppice.records.quantization import Activations, Precision
 from coppice.records.report import Artifact
 
-ARTIFACT = Artifact(name="quantized", file="quantized.onnx", media_type="application/octet-stream")
 #: Samples that the scales of activations are found by: the extremes settle early.
 MOST_CALIBRATED = 256
 #: What a file may differ from the rounded module by, relative to the largest output; none where it rounds again.
@@ -61,7 +60,8 @@ class Draft:
 
 def write(task: Quantizing, out: Path) -> Written:
     """Write, run and judge the file; raises UnsupportedLayer, SamplesMissing, ReloadFailed."""
-    path = out / ARTIFACT.file
+    artifact = Artifact(name="quantized", file=f"{task.source.stem}_quantized.onnx")
+    path = out / artifact.file
     # Beside the file: temporary folders may be small, and these hold the model several times.
     with tempfile.TemporaryDirectory(dir=out, prefix=".quantized-") as name:
         folder = Path(name)
@@ -84,7 +84,7 @@ def write(task: Quantizing, out: Path) -> Written:
     whole = task.wanted.numbers.activations.calibrated
     unknown = _UNFUSED[task.wanted.numbers.activations] if whole else ""
     return Written(
-        artifacts=(ARTIFACT,),
+        artifacts=(artifact,),
         runtime=seen.runtime,
         bytes_by_type=bytes_by_type(onnx.load(path)),
         float_bytes=float_bytes,

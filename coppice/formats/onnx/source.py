@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import copy
-import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from pathlib import Path, PurePath
+from pathlib import Path
 
 import onnx
 import torch
@@ -23,7 +22,7 @@ from coppice.formats.onnx.runtime import compare
 from coppice.formats.onnx.write import edited
 from coppice.formats.samples import SMALL, Inputs, Read, usable
 from coppice.formats.sniff import Kind, sniff
-from coppice.formats.source import Latency
+from coppice.formats.source import Latency, stem_of
 from coppice.onnx_operators import OnnxNetwork
 from coppice.records.plan import Plan
 from coppice.records.report import Artifact, Check, Report
@@ -70,6 +69,11 @@ class OnnxSource:
         return self._network
 
     @property
+    def stem(self) -> str:
+        """The file's own."""
+        return stem_of(self._name)
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """What the written file does otherwise."""
         return self._notes
@@ -103,8 +107,7 @@ class OnnxSource:
         _save(edited(self._model, _network(module), self.network.inputs), path)
 
     def _file_name(self) -> str:
-        stem = re.sub(r"[^A-Za-z0-9_.-]", "_", PurePath(self._name).stem)[:80] or "model"
-        return f"{stem}_pruned.onnx"
+        return f"{self.stem}_pruned.onnx"
 
 
 def _run_once(module: OnnxNetwork, request: Request) -> Inputs:

@@ -7,7 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -59,8 +59,7 @@ def write(task: Quantizing, out: Path) -> Written:
     if not isinstance(source, TorchSource):
         raise TypeError(f"a {type(source).__name__} has no class file")
     computed = _COMPUTED.get(task.wanted.numbers.activations)
-    stem = re.sub(r"[^A-Za-z0-9_.-]", "_", PurePath(source.weights_name).stem)[:80] or "model"
-    file = Artifact(name="quantized", file=f"{stem}_quantized.safetensors")
+    file = Artifact(name="quantized", file=f"{source.stem}_quantized.safetensors")
     name = re.sub(r"[^A-Za-z0-9_]", "_", source.user.module.__name__)[:80]
     class_file = Artifact(name="quantized_class_def", file=f"{name}_quantized.py", media_type="text/x-python")
     text = quantized_class(source.user, source.network.module, model.module, task.plan, file.file)

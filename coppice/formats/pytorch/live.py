@@ -17,6 +17,7 @@ class LiveTorch:
     """The model as the engine sees it."""
 
     network: Network
+    stem: str = "model"
     notes: tuple[str, ...] = ()
     latencies: None = None
 

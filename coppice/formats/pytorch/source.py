@@ -20,6 +20,7 @@ from coppice.formats.pytorch.reload import reload_torch
 from coppice.formats.pytorch.state_dict import Fitted, fit
 from coppice.formats.pytorch.user_module import UserClass, build_model, load_class
 from coppice.formats.pytorch.weights import read_weights
+from coppice.formats.source import stem_of
 from coppice.records.plan import Plan
 from coppice.records.report import Artifact, Report
 from coppice.records.request import Part, Request
@@ -87,9 +88,9 @@ class TorchSource:
         return self._user
 
     @property
-    def weights_name(self) -> str:
-        """What the user called the file of weights."""
-        return self._fitted.weights.file
+    def stem(self) -> str:
+        """That of the file of weights."""
+        return stem_of(self._fitted.weights.file)
 
     @property
     def seed(self) -> int:

@@ -22,6 +22,7 @@ from coppice.formats.pytorch.rewrite import rewrite, state_as_it_came
 from coppice.formats.pytorch.state_dict import Fitted
 from coppice.formats.pytorch.user_errors import last_line
 from coppice.formats.pytorch.user_module import UserClass
+from coppice.formats.source import safe, stem_of
 from coppice.records.plan import Plan
 from coppice.records.report import Artifact, Report
 from coppice.tracing.network import Network
@@ -130,7 +131,7 @@ def _onnx(result: Result, path: Path) -> None:
 
 
 def _named(ending: str) -> Callable[[Result], str]:
-    return lambda result: f"{_safe(PurePath(result.fitted.weights.file).stem)}_pruned{ending}"
+    return lambda result: f"{stem_of(result.fitted.weights.file)}_pruned{ending}"
 
 
 def _class_file(result: Result) -> str:
@@ -140,11 +141,7 @@ def _class_file(result: Result) -> str:
 
 def _weights_file(result: Result) -> str:
     suffix = PurePath(result.fitted.weights.file).suffix
-    return _named(f"_weights{_safe(suffix) if suffix else '.pth'}")(result)
-
-
-def _safe(stem: str) -> str:
-    return re.sub(r"[^A-Za-z0-9_.-]", "_", stem)[:80] or "model"
+    return _named(f"_weights{safe(suffix) if suffix else '.pth'}")(result)
 
 
 #: Artifact -> (file name, media type, writer), in the order in which they are listed; the first is the default.
