@@ -121,7 +121,9 @@ def task(
 
 def written(task: Quantizing, out: Path) -> tuple[Written, onnx.ModelProto]:
     found = write(task, out)
-    return found, onnx.load(out / found.artifacts[0].file)
+    model = onnx.load(out / found.artifacts[0].file)
+    onnx.checker.check_model(model, full_check=True)
+    return found, model
 
 
 def constants(model: onnx.ModelProto) -> dict[str, np.ndarray]:

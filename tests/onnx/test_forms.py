@@ -248,6 +248,21 @@ def test_initializers_that_are_listed_as_inputs_are_declared_with_their_new_shap
     onnx.checker.check_model(cut.model, full_check=True)
 
 
+def test_nodes_may_come_in_any_order_as_for_onnx_runtime(tmp_path: Path) -> None:
+    model = between(node("Relu", ["a"], ["z"]), opset=13)
+    (tmp_path / "sorted").mkdir()
+    expected = pruned(model, tmp_path / "sorted").model
+    nodes = list(model.graph.node)
+    del model.graph.node[:]
+    model.graph.node.extend(reversed(nodes))
+    cut = pruned(model, tmp_path).model
+
+    onnx.checker.check_model(cut, full_check=True)
+    assert [one.op_type for one in cut.graph.node] == [one.op_type for one in expected.graph.node]
+    for name, array in initializers(expected).items():
+        np.testing.assert_array_equal(initializers(cut)[name], array)
+
+
 def test_a_vector_that_two_layers_share_by_its_value_does_not_tie_them(tmp_path: Path) -> None:
     # As exporters store the zeros of fresh biases: once.
     model = graph(

@@ -114,6 +114,21 @@ def test_a_quantized_file_is_not_quantized_again(tmp_path: Path) -> None:
         send_onnx(tmp_path, model, precision="int4")
 
 
+def test_a_file_in_half_precision_is_not_rounded_any_further(tmp_path: Path) -> None:
+    model = graph(
+        [
+            helper.make_node("Cast", ["x"], ["h"], to=onnx.TensorProto.FLOAT16),
+            helper.make_node("MatMul", ["h", "v"], ["m"]),
+            helper.make_node("Cast", ["m"], ["y"], to=onnx.TensorProto.FLOAT),
+        ],
+        {"v": weights(12, 5).astype(np.float16)},
+        inputs={"x": ["batch", 12]},
+        outputs={"y": ["batch", 5]},
+    )
+    with pytest.raises(BadUpload, match="half precision already: v is float16"):
+        send_onnx(tmp_path, model, precision="int8")
+
+
 def test_what_was_packed_is_known_as_quantized(tmp_path: Path) -> None:
     first = send_onnx(
         tmp_path, between(helper.make_node("Relu", ["a"], ["z"]), opset=17), weights="int8", activations="float32"

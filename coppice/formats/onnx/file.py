@@ -15,6 +15,7 @@ from coppice.errors import BadUpload, HostileFile, TruncatedFile, UnsupportedLay
 from coppice.formats.onnx.bodies import bodies, nodes_within
 from coppice.formats.onnx.folding import folded
 from coppice.formats.onnx.functions import inlined
+from coppice.formats.onnx.order import put_in_order
 from coppice.formats.sniff import Kind, sniff
 from coppice.formats.zip_guard import Archive, open_zip
 
@@ -76,6 +77,7 @@ def examined(model: onnx.ModelProto, name: str) -> onnx.ModelProto:
         raise UnsupportedLayer(f"{name}: it has sparse initializers, which Coppice doesn't edit. Store them dense.")
     for tensor in _tensors(model.graph):
         _check_tensor(tensor, name)
+    put_in_order(model)
     try:
         onnx.checker.check_model(_standard(model))
     except (onnx.checker.ValidationError, ValueError, TypeError) as e:  # the latter two of what it can't serialise

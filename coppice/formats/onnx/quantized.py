@@ -18,6 +18,7 @@ import onnx
 from onnx import numpy_helper
 
 from coppice.errors import SamplesMissing, UnsupportedLayer
+from coppice.formats.onnx.order import put_in_order
 from coppice.formats.onnx.packed import Packing
 from coppice.formats.onnx.quantized_grids import Recovered, nearest, recovered
 from coppice.formats.onnx.quantized_integers import KERNELS, Integers, no_kernel, without_last_step
@@ -234,7 +235,9 @@ def _halves(draft: Draft) -> onnx.ModelProto:
     job = {"model": str(draft.folder / "rounded.onnx"), "out": str(draft.folder / "half.onnx"), "excluded": excluded}
     tool("half", draft.folder, job)
     draft.tolerance = None
-    return onnx.load(draft.folder / "half.onnx")
+    model = onnx.load(draft.folder / "half.onnx")
+    put_in_order(model)
+    return model
 
 
 _FORMS: Mapping[Activations, Callable[[Draft], onnx.ModelProto]] = {
