@@ -97,7 +97,6 @@ class Rounded(Repaired):  # type: ignore[no-untyped-call]  # torch leaves its mo
         seen, matrix = self._seen[product.tensor], product.matrix(product.weight).float()
         now, lost = product.outputs(result, target.picks).float(), self._lost(product, result, target, seen)
         wanted = target.outputs if lost is None else target.outputs + lost
-
         missing = wanted - now
 
         def rows() -> Iterator[tuple[Tensor, Tensor]]:
