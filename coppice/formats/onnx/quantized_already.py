@@ -49,8 +49,8 @@ def refuse_quantized(model: onnx.ModelProto, name: str) -> None:
     half = next((one.name for one in model.graph.initializer if one.data_type in _HALF and len(one.dims) > 1), None)
     if half is not None:
         raise BadUpload(
-            f"{name} is in half precision already: {half} is float16 or bfloat16. Send the model in float32 that it was "
-            "made from."
+            f"{name} is in half precision already: {half} is float16 or bfloat16. Send the model in float32 that it was"
+            " made of."
         )
     small = {tensor.name for tensor in model.graph.initializer if tensor.data_type in _SMALL and len(tensor.dims) > 1}
     for node in nodes_within(model.graph):
