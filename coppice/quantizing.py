@@ -19,10 +19,9 @@ from coppice.records.figures import significant
 from coppice.records.plan import Plan
 from coppice.records.quantization import Wanted
 from coppice.records.quantized_words import lines
-from coppice.records.report import Progress, Quantized, Raised, Report, Tell
+from coppice.records.report import Progress, Quality, Quantized, Raised, Report, Tell
 from coppice.records.request import Task
 from coppice.steps.drop import loss
-from coppice.steps.quality import Judge
 from coppice.steps.quantize import Outcome, quantize
 from coppice.steps.restore import Basis
 
@@ -55,7 +54,7 @@ def quantized(source: Source, dense: Dense, report: Report, out: Path, progress:
         progress(Progress(step="write", fraction=0.93, detail=f"{wanted.output_format}, run in its own runtime"))
         task = _task(source, dense, wanted, outcome)
         written = write_quantized(request.framework, task, out)
-        account = _account(task, outcome, written, basis, out)
+        account = _account(task, outcome, written, report.quality, basis, out)
         drop = _lost(account, basis)
         if request.task is not Task.QUANTIZE or request.max_drop is None or drop <= request.max_drop:
             break
@@ -119,9 +118,12 @@ class _Recorded(nn.Module):
         return tuple(leaf[start : start + size] for leaf in self._outputs)
 
 
-def _account(task: Quantizing, outcome: Outcome, written: Written, basis: Basis | None, out: Path) -> Quantized:
-    judge: Judge | None = None if basis is None else basis.judge
-    judged = judge is not None and written.outputs is not None
+def _account(
+    task: Quantizing, outcome: Outcome, written: Written, floats: Quality | None, basis: Basis | None, out: Path
+) -> Quantized:
+    """What came of one file; `floats` is what the samples say of the model that was quantized."""
+    judge = basis.judge if basis is not None and written.outputs else None
+    outputs = written.outputs or ()
     float_latency, latency = written.latencies or (None, None)
     numbers = task.wanted.numbers
     return Quantized(
@@ -137,9 +139,9 @@ def _account(task: Quantizing, outcome: Outcome, written: Written, basis: Basis 
         arithmetic=written.arithmetic,
         operators=dict(written.operators),
         floating=dict(written.floating),
-        fidelity=judge.of(_Recorded(written.outputs)) if judge and judged and written.outputs else None,
-        float_fidelity=None if judge is None else judge.of(task.dense),
-        snr_db=judge.snr(task.dense, _Recorded(written.outputs)) if judge and judged and written.outputs else None,
+        fidelity=None if judge is None else judge.of(_Recorded(outputs)),
+        float_fidelity=None if floats is None else floats.restored,
+        snr_db=None if judge is None else judge.snr(task.dense, _Recorded(outputs)),
         latency_ms=latency.milliseconds if latency else None,
         latency_spread_ms=latency.spread if latency else None,
         float_latency_ms=float_latency.milliseconds if float_latency else None,

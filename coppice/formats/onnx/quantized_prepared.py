@@ -20,6 +20,8 @@ SECONDS = 900
 OPSET = 13
 #: Folded constants that are so much larger than what they were made from are no gain.
 _GROWTH = 1.05
+#: Types that ONNX calls otherwise than the rest of the world does.
+_NAMES = {TensorProto.FLOAT: "float32"}
 
 
 def prepared(task: Quantizing, folder: Path) -> tuple[onnx.ModelProto, Path]:
@@ -124,8 +126,7 @@ def bytes_by_type(model: onnx.ModelProto) -> dict[str, int]:
         *(one.t for node in model.graph.node for one in node.attribute if one.HasField("t")),
     ]
     for tensor in held:
-        name = TensorProto.DataType.Name(tensor.data_type).lower().replace("float", "float32")
-        name = name.replace("float3216", "float16")
+        name = _NAMES.get(tensor.data_type, TensorProto.DataType.Name(tensor.data_type).lower())
         found[name] = found.get(name, 0) + _size(tensor)
     return found
 
