@@ -1,5 +1,5 @@
 # Every target is one small script of scripts/; continuous integration (.ci/run) calls the same ones.
-.PHONY: help setup demo test check format serve reference test-dialects
+.PHONY: help setup demo test check lint format serve reference test-dialects
 
 help:           ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -15,8 +15,11 @@ demo: setup     ## prune the two models of the documents through the real servic
 test: setup     ## the whole suite, except what needs other TensorFlow and Keras versions
 	@scripts/test
 
-check: setup    ## format, lint, types, import rules, file sizes, quick tests: a minute and a half
+check: setup    ## lint and quick tests: two minutes
 	@scripts/check
+
+lint: setup     ## format, lint, import rules, file sizes, types
+	@scripts/lint
 
 format: setup   ## rewrite the files as the linter wants them
 	@scripts/format

@@ -33,7 +33,7 @@ def main(repetitions: int) -> None:
     print(describe(settings))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        walls = open_walls(settings, folder)
+        walls = open_walls(settings, folder).walls
         empty = ("/usr/bin/true",)
         python = (sys.executable, "-I", "-B", "-c", "print()")
         show("an empty sandbox, until it has ended", [_ended(walls, folder, empty) for _ in range(repetitions)])

@@ -7,23 +7,26 @@ is a JSON record a line on the descriptor that was standard output; what the use
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import resource
 import sys
+import tempfile
 import traceback
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import TextIO
 
-from coppice.errors import BadUpload, CoppiceError, ForwardFailed, InternalError, OutOfMemory
+from coppice.errors import BadUpload, CoppiceError, DiskLimit, ForwardFailed, InternalError, OutOfMemory
 from coppice.records.report import Failure, Progress
 from coppice.records.request import Part, Request
 
 GO = "go"
 #: Bounds of a Failure.
 MAX_MESSAGE, MAX_FIELD = 8000, 200
+_NO_ROOM = (errno.EFBIG, errno.ENOSPC, errno.EDQUOT)
 
 
 def main(folder: Path) -> int:
@@ -53,17 +56,17 @@ def _warm_up() -> None:
     """Import and run once whatever costs seconds the first time: the wait is over before there is a job."""
     import torch
 
-    from coppice import rules, tasks  # noqa: F401
-    from coppice.formats import OPENERS
-    from coppice.formats.clean_process import start_ahead
-    from coppice.formats.pytorch import reload as torch_reload
-    from coppice.tracing import Network, trace
+    from coppice.formats.clean_process import fork_ahead
 
     torch.set_num_threads(1)
+    fork_ahead()
+    from coppice import rules, tasks  # noqa: F401
+    from coppice.formats import OPENERS
+    from coppice.tracing import Network, trace
+
     for module in {entry.partition(":")[0] for entry in OPENERS.values()}:
         with suppress(ModuleNotFoundError):  # a format that needs an extra is refused when it is asked for
             import_module(module)
-    start_ahead(torch_reload.SCRIPT)
     tiny = torch.nn.Conv2d(1, 1, 1).eval()
     trace(Network(module=tiny, inputs=(torch.zeros(1, 1, 2, 2),), layers=()), rules.rule_of)
 
@@ -82,7 +85,10 @@ def _run(folder: Path, channel: TextIO) -> None:
     request = Request.model_validate_json((folder / "request.json").read_bytes())
     out = folder / "out"
     out.mkdir(exist_ok=True)
-    account = tasks.TASKS[request.task](request, _files(folder, request), out, tell)
+    # The sandbox's /tmp is memory and small; what is unpacked of a model may be as large as the model.
+    with tempfile.TemporaryDirectory(dir=out, prefix=".tmp-") as scratch:
+        tempfile.tempdir = os.environ["TMPDIR"] = scratch
+        account = tasks.TASKS[request.task](request, _files(folder, request), out, tell)
     (out / "report.json").write_text(account.model_dump_json(indent=2))
 
 
@@ -116,6 +122,10 @@ def _as_known(folder: Path, error: BaseException) -> CoppiceError:
         return error
     if is_out_of_memory(error):
         return OutOfMemory(f"The job asked for more memory than it may use{_limit()}. {last_line(error)}")
+    if isinstance(error, OSError) and error.errno in _NO_ROOM:
+        return DiskLimit(
+            f"The job wrote more than it may, to one file or in all (job_output_bytes). {last_line(error)}"
+        )
     for file in (folder / "in" / Part.CLASS_DEF).glob("*"):
         if is_users_fault(error, file):
             return ForwardFailed(f"The model's code failed:\n{user_traceback(error, file)}", field=Part.CLASS_DEF)

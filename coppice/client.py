@@ -20,14 +20,19 @@ from typing import Any, Self
 import httpx
 from pydantic import ValidationError
 
+from coppice.download import receive
 from coppice.errors import BY_CODE, CoppiceError, JobCrashed, ServiceUnavailable
 from coppice.records.accounts import ACCOUNTS, RESULTS
 from coppice.records.call import call_of, parameters_of
 from coppice.records.report import Account, Progress
 from coppice.records.request import Part, Request, Task
+from coppice.records.terms import Terms
 
 #: Seconds between two looks at a job: short at first, for the small models; then gentle to the server.
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 2.0
+
+#: An upload waits for the server's disk, so writes have no limit of their own.
+_TIMEOUT = httpx.Timeout(60, write=None)
 
 #: The artifact that is a job's account.
 ARTIFACTS = {**RESULTS, Task.PRUNE: "report", Task.QUANTIZE: "report"}
@@ -52,14 +57,13 @@ class Client:
         self, url: str, *, client_id: str | None = None, client_secret: str | None = None, verify: bool = True
     ) -> None:
         headers = {"X-IBM-Client-Id": client_id, "X-IBM-Client-Secret": client_secret}
-        self._url = url
+        self._url, self._verify = url, verify
         self._http = httpx.Client(
             base_url=url.rstrip("/") + "/api/",
             headers={name: value for name, value in headers.items() if value is not None},
             # A connection a call: one that was kept may be closed by a service that starts again, just as it is used.
             transport=httpx.HTTPTransport(verify=verify, retries=3, limits=httpx.Limits(max_keepalive_connections=0)),
-            # An upload waits for the server's disk, so writes have no limit of their own.
-            timeout=httpx.Timeout(60, write=None),
+            timeout=_TIMEOUT,
         )
 
     def __enter__(self) -> Self:
@@ -69,11 +73,17 @@ class Client:
         self._http.close()
 
     def run(
-        self, request: Request, files: Mapping[Part, Path], out: Path, progress: Callable[[Progress], None]
+        self,
+        request: Request,
+        files: Mapping[Part, Path],
+        out: Path,
+        progress: Callable[[Progress], None],
+        *,
+        terms: Terms | None = None,
     ) -> Account:
         """Submit, wait, download every artifact into `out`: the pipeline's own signature, elsewhere."""
         progress(Progress(step="upload", fraction=0))
-        txid = self.submit(request, files)
+        txid = self.submit(request, files, terms=terms)
         self.wait(txid, progress)
         account = self.account(txid, request.task)
         for artifact in account.artifacts:
@@ -81,15 +91,46 @@ class Client:
             self.download(txid, out / artifact.file, artifact=artifact.name)
         return account
 
-    def submit(self, request: Request, files: Mapping[Part, Path]) -> str:
-        """Send a job; returns its transaction id. `files` may be empty where the request names an earlier job."""
+    def submit(
+        self,
+        request: Request,
+        files: Mapping[Part, Path],
+        *,
+        terms: Terms | None = None,
+        idempotency_key: str | None = None,
+    ) -> str:
+        """Send a job; returns its transaction id. `files` may be empty where the request names an earlier job.
+
+        Sent again with the same `idempotency_key`, as after an answer that was lost, it is no second job.
+        """
+        asked = {} if terms is None else terms.model_dump(mode="json", exclude_unset=True, exclude_none=True)
+        headers = {} if idempotency_key is None else {"Idempotency-Key": idempotency_key}
         with ExitStack() as stack:
             parts = [
                 (part.value, (request.files[part], stack.enter_context(path.open("rb"))))
                 for part, path in files.items()
             ]
-            body = self._json("POST", call_of(request), params=parameters_of(request), files=parts)
+            parameters = {**parameters_of(request), **asked}
+            body = self._json("POST", call_of(request), params=parameters, files=parts, headers=headers)
         return str(body["txid"])
+
+    def jobs(self, **filters: str) -> Iterator[dict[str, Any]]:
+        """One's own jobs, newest first, page after page; filters as the call takes them."""
+        after: dict[str, str] = {}
+        while True:
+            page = self._json("GET", "jobs", params={**filters, **after})
+            yield from page["jobs"]
+            if "next" not in page:
+                return
+            after = {"after": str(page["next"])}
+
+    def cancel(self, txid: str) -> None:
+        """Stop a job that has not ended."""
+        self._json("POST", "cancel", params={"txid": txid})
+
+    def delete(self, txid: str) -> None:
+        """Forget a job, whatever its state, with all its files."""
+        self._json("POST", "delete", params={"txid": txid})
 
     def status(self, txid: str) -> Status:
         """Where the job stands; raises the job's own error when it has failed."""
@@ -124,18 +165,31 @@ class Client:
                 raise ServiceUnavailable(f"{self._url} gave a report of another version of Coppice: {e}") from e
 
     def download(self, txid: str, path: Path, *, artifact: str = "model") -> None:
-        """Stream one artifact of a finished job to a file."""
-        with (
-            self._answer("GET", "download", params={"txid": txid, "artifact": artifact}) as answer,
-            path.open("wb") as file,
-        ):
-            for chunk in answer.iter_bytes():
-                file.write(chunk)
+        """Stream one artifact of a finished job to a file, which appears when it is whole.
+
+        After a broken connection it goes on where it was. Raises ServiceUnavailable when it breaks again and again, or
+        what came is not what the service has.
+        """
+        given = {"txid": txid, "artifact": artifact}
+        receive(path, lambda headers: self._answer("GET", "download", params=given, headers=headers), self._elsewhere)
 
     def _json(self, method: str, path: str, **given: Any) -> dict[str, Any]:
         with self._answer(method, path, **given) as answer:
             answer.read()
             return _body(answer)
+
+    @contextmanager
+    def _elsewhere(self, address: str) -> Iterator[httpx.Response]:
+        """Another server's answer, which is shown no key of ours."""
+        try:
+            with httpx.stream("GET", address, verify=self._verify, timeout=_TIMEOUT) as answer:
+                if answer.is_error:
+                    raise ServiceUnavailable(
+                        f"{answer.url.host}, where the service keeps its files, answered {answer.status_code}."
+                    )
+                yield answer
+        except httpx.HTTPError as e:
+            raise ServiceUnavailable(f"{httpx.URL(address).host}, where the service keeps its files: {e}.") from e
 
     @contextmanager
     def _answer(self, method: str, path: str, **given: Any) -> Iterator[httpx.Response]:

@@ -38,8 +38,9 @@ from coppice.records.report import (
 from coppice.records.request import Heads, Part, Request, Task
 from coppice.steps import account, inspection
 from coppice.steps.line import Prepared
+from coppice.steps.macs import count_macs
 from coppice.steps.make_plan import keeps_output
-from coppice.steps.measure import count_macs, disappointments, machine, measure
+from coppice.steps.measure import disappointments, machine, measure
 from coppice.steps.provenance import input_files, versions
 from coppice.steps.restore import Basis, restore, usable
 from coppice.steps.score import score
@@ -294,7 +295,8 @@ def _why_nothing(percent: float, groups: Sequence[GroupReport], frozen: Sequence
         for group in groups
     ]
     reasons += [f"{', '.join(entry.layers)}: {entry.reason}" for entry in frozen]
-    return "No channel of this model can be removed. " + "; ".join(reasons[:12]) + "."
+    why = "; ".join(reasons[:12]) or "No layer in it has weights that make channels"
+    return f"No channel of this model can be removed. {why}."
 
 
 def _plan(plan: Plan, out: Path) -> Artifact:

@@ -7,8 +7,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,8 @@ class Service:
     log: Path
     process: subprocess.Popen[str]
     client: httpx.Client
+    #: What it printed while it started.
+    said: str = ""
 
     def post(self, call: str, query: Mapping[str, str], files: Files) -> httpx.Response:
         """Send a pruning call."""
@@ -61,19 +63,29 @@ class Service:
         raise AssertionError(f"waited {DEADLINE_SECONDS:.0f} s for the end of {txid}, which is {answer}")
 
     @property
+    def pid(self) -> int:
+        """The supervisor's process: the one that was started, or the only child of what makes it another user's."""
+        return _supervisor(self.process.pid)
+
+    @property
     def token(self) -> str:
         """What every process of this service and of its jobs has in its command line or among its mounts."""
         return str(self.settings.data_dir)
 
 
 @contextmanager
-def serving(settings: Settings) -> Iterator[Service]:
-    """Run the service until the end of the block; its log is `serve.log` beside its data folder."""
+def serving(
+    settings: Settings, *, before: Sequence[str] = (), environment: Mapping[str, str] | None = None
+) -> Iterator[Service]:
+    """Run the service until the end of the block; its log is `serve.log` beside its data folder.
+
+    `before` is a command that runs it, such as one that makes it another user's; `environment` is added to ours.
+    """
     log = settings.data_dir.with_name("serve.log")
     with log.open("ab") as errors:
         process = subprocess.Popen(
-            [str(COMMAND), "serve"],
-            env={**os.environ, **settings.environment()},
+            [*before, str(COMMAND), "serve"],
+            env={**os.environ, **settings.environment(), **(environment or {})},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=errors,
@@ -82,19 +94,36 @@ def serving(settings: Settings) -> Iterator[Service]:
         )
     assert process.stdout is not None
     try:
-        url = next((line.split()[3] for line in process.stdout if "listens on" in line), None)
+        said = list[str]()
+        url = next((line.split()[3] for line in _kept(process.stdout, said) if "listens on" in line), None)
         if url is None:
             _could_not_start(process, log)
         # Its certificate is its own; a kept connection could be closed just as it is used.
         limits = httpx.Limits(max_keepalive_connections=0)
         with httpx.Client(base_url=str(url), verify=False, timeout=60, limits=limits) as client:
-            yield Service(url=str(url), settings=settings, log=log, process=process, client=client)
+            yield Service(url=str(url), settings=settings, log=log, process=process, client=client, said="".join(said))
     finally:
-        process.terminate()
+        if process.poll() is None:
+            with suppress(ProcessLookupError):
+                os.kill(_supervisor(process.pid), signal.SIGTERM)
         try:
             process.wait(60)
         finally:
             process.stdout.close()
+
+
+def _kept(lines: Iterable[str], kept: list[str]) -> Iterator[str]:
+    for line in lines:
+        kept.append(line)
+        yield line
+
+
+def _supervisor(pid: int) -> int:
+    """bubblewrap stays as the parent of what it runs, and passes no signal on."""
+    if Path(f"/proc/{pid}/comm").read_text() != "bwrap\n":
+        return pid
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return int(children[0]) if children else pid
 
 
 def _could_not_start(process: subprocess.Popen[str], log: Path) -> None:

@@ -14,7 +14,7 @@ from bench.accuracy.data import Images
 from bench.accuracy.nets import Attention, Entry
 from coppice.errors import CoppiceError
 from coppice.steps.apply import copied
-from coppice.steps.measure import count_macs
+from coppice.steps.macs import count_macs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

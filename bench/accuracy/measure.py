@@ -13,7 +13,7 @@ from bench.accuracy.data import SAMPLES, Data
 from bench.accuracy.engines import ENGINES, Cut
 from bench.accuracy.nets import NETS
 from bench.accuracy.training import accuracy, normed_again, retrained, trained
-from coppice.steps.measure import count_macs
+from coppice.steps.macs import count_macs
 
 Row = dict[str, Any]
 

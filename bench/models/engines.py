@@ -22,7 +22,7 @@ from coppice.records.report import Check, FrozenReport, Progress
 from coppice.records.request import Request
 from coppice.steps.account import Names, frozen
 from coppice.steps.apply import copied
-from coppice.steps.measure import count_macs
+from coppice.steps.macs import count_macs
 from coppice.tracing import Layer, Network, trace
 
 RATIO = 0.5

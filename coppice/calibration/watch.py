@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from coppice.calibration.products import Owners, Product, product_of
 from coppice.tracing import forward
 from coppice.tracing.composites import decomposed
+from coppice.tracing.mode import DispatchMode
 
 
-class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves its modes untyped
+class Watch(DispatchMode):
     """Hands every product to `met`, and every other call to `passed`; both give the result to go on with."""
 
     def __init__(self, module: nn.Module) -> None:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import typer
 
+from coppice.cli.audit import audit
 from coppice.cli.doctor import doctor
 from coppice.cli.inspect import inspect
+from coppice.cli.jobs import jobs
 from coppice.cli.keys import keys
+from coppice.cli.migrate import migrate
 from coppice.cli.prune import prune
 from coppice.cli.quantize import quantize
 from coppice.cli.serve import serve
 from coppice.cli.sweep import sweep
+from coppice.cli.work import work
 
 app = typer.Typer(
     name="coppice",
@@ -25,8 +29,12 @@ app.command()(sweep)
 app.command()(quantize)
 app.command()(inspect)
 app.command()(serve)
+app.command()(work)
+app.command()(migrate)
 app.command()(doctor)
 app.add_typer(keys, name="keys")
+app.add_typer(jobs, name="jobs")
+app.command()(audit)
 
 
 def main() -> None:

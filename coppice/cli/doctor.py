@@ -10,7 +10,6 @@ from rich.markup import escape
 
 from coppice.cli import output
 from coppice.cli.serve import read_settings
-from coppice.errors import IsolationUnavailable
 
 #: What is installed decides what can be done: (package, what it is for).
 PACKAGES = (
@@ -40,7 +39,15 @@ def doctor() -> None:
     with output.reported():
         from coppice import sandbox
 
-        isolation = sandbox.describe(read_settings())
-        if isolation["level"] == "unavailable":
-            raise IsolationUnavailable(" ".join(isolation["reasons"]))
-        console.print(f"{'isolation':<12} {isolation['level']:<12} {escape(' '.join(isolation['reasons']))}")
+        opened = sandbox.examine(read_settings())
+        facts = opened.describe()
+        console.print(f"{'isolation':<12} {facts['level']:<12} {escape(facts['mechanism'])}")
+        console.print(f"{'  Landlock':<12} {facts['landlock_abi'] or 'none':<12} version of the kernel's; C needs 6")
+        console.print(f"{'  cgroup':<12} {facts['cgroup'] or 'none':<12} limits of a whole job, not only of a process")
+        console.print(f"{'  users':<12} {'one per job' if facts['uid_per_job'] else 'one for all':<12}")
+        for reason in facts["why_not_higher"]:
+            console.print(f"{'  because':<12} {escape(reason)}")
+        if opened.contained:
+            console.print("Tried from inside, and contained:")
+        for probe, failure in opened.contained.items():
+            console.print(f"  {probe:<34} {failure}")

@@ -6,8 +6,9 @@ Results go to standard output, everything else to standard error, so that `--jso
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import typer
 from pydantic import BaseModel
@@ -115,6 +116,19 @@ def print_sweep(swept: Sweep, written: str) -> None:
         console.print(f"{told}; {swept.merit} is of {swept.held_out} samples that nothing was fitted to", style="dim")
     _print_notes(console, swept.notes)
     console.print(f"written  {escape(written)}")
+
+
+def print_jobs(jobs: Sequence[Mapping[str, Any]]) -> None:
+    """A row for each job of a service."""
+    table = _table("", "txid", "state", "call", "sent", "bytes", "result", numbers=("bytes",))
+    table.columns[0].min_width = 36  # it is for copying: never cut
+    for column in table.columns:
+        column.overflow = "fold"
+    for job in jobs:
+        told = str(job.get("filename") or job.get("code") or "")
+        sent = str(job["submitted"])[:19].replace("T", " ")
+        table.add_row(*map(escape, (job["txid"], job["state"], job["call"], sent, f"{job['stored_bytes']:,}", told)))
+    Console(soft_wrap=True).print(table)
 
 
 def _table(title: str, *columns: str, numbers: Collection[str]) -> Table:

@@ -41,6 +41,8 @@ def read_settings(**given: object) -> Settings:
 def serve(**given: object) -> None:
     """Run the service: an HTTP server and its workers, until it is told to stop."""
     with output.reported():
+        if given.pop("no_worker", False):
+            given["workers"] = 0
         settings = read_settings(**given)
         # Imported here because the other commands have no use for the server's packages, an extra of the install.
         from coppice.jobs import supervisor
@@ -48,7 +50,7 @@ def serve(**given: object) -> None:
         raise typer.Exit(supervisor.serve(settings))
 
 
-def _parameters() -> list[inspect.Parameter]:
+def parameters() -> list[inspect.Parameter]:
     """One keyword for each setting; None means that it was not given, so that the environment is looked at."""
     parameters = []
     for name, field in Settings.model_fields.items():
@@ -62,5 +64,12 @@ def _parameters() -> list[inspect.Parameter]:
     return parameters
 
 
+_NO_WORKER = inspect.Parameter(
+    "no_worker",
+    inspect.Parameter.KEYWORD_ONLY,
+    default=False,
+    annotation=Annotated[bool, typer.Option("--no-worker", help="the HTTP side alone, as --workers 0")],
+)
+
 # Typer reads a command's flags from its signature.
-serve.__signature__ = inspect.Signature(_parameters())  # type: ignore[attr-defined]  # a documented attribute of functions
+serve.__signature__ = inspect.Signature([*parameters(), _NO_WORKER])  # type: ignore[attr-defined]  # a documented attribute of functions

@@ -1,4 +1,4 @@
-"""Run one of the `clean_*.py` scripts in a Python of its own: no code of ours is importable there, and time is bounded.
+"""Run one of the `clean_*.py` scripts in a process of its own: nothing of ours is loaded there, and time is bounded.
 
 A script waits on standard input for the path of its job, a JSON file, and of the verdict that it is to leave. What it
 loads is the user's, so it may print, hang or crash; each comes back as a CleanProcessFailed with a reason.
@@ -10,9 +10,11 @@ import json
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass
+from contextlib import suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Protocol
+
+from coppice.formats.clean_fork import Fork
 
 #: What a crashed script said last is worth showing, all it said is not.
 MAX_SAID = 2000
@@ -24,44 +26,84 @@ class CleanProcessFailed(Exception):
     """The script gave no verdict; the message is the reason."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Waiting:
-    process: subprocess.Popen[bytes]
-    said: IO[bytes]
+class _Process(Protocol):
+    """A fresh Python, or a fork."""
+
+    @property
+    def stdin(self) -> IO[bytes] | None:
+        """The pipe to its standard input."""
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Its exit status, or minus the signal; raises subprocess.TimeoutExpired after so many seconds."""
+
+    def kill(self) -> None:
+        """End it."""
 
 
-#: Processes started ahead, by script: importing torch takes longer than most jobs. Taken once, by whoever comes first.
-_AHEAD: dict[str, _Waiting] = {}
+#: A fork that waits, for whoever needs torch first.
+_ahead: list[tuple[Fork, IO[bytes]]] = []
 
 
-def start_ahead(script: str) -> None:
-    """Start a process for the next `run_clean` of this script; it ends with this process if nobody asks."""
-    _AHEAD.setdefault(script, _start(script))
+def fork_ahead() -> None:
+    """Fork, for the next `run_clean` that needs torch; call it when torch has been imported, and nothing run yet.
+
+    Importing torch once more would take longer than most jobs. The fork ends with this process if nobody asks.
+    """
+    said = tempfile.TemporaryFile()  # noqa: SIM115  closed with the process that writes to it
+    _ahead.append((Fork(said), said))
 
 
-def run_clean(script: str, job: dict[str, Any], folder: Path, *, seconds: float, python: Path | None = None) -> Any:
-    """The verdict of `script` on `job`; its files go into `folder`. `python` is that of another environment."""
+def run_clean(
+    script: str,
+    job: dict[str, Any],
+    folder: Path,
+    *,
+    seconds: float,
+    python: Path | None = None,
+    with_torch: bool = False,
+) -> Any:
+    """The verdict of `script` on `job`; its files go into `folder`.
+
+    `python` is that of another environment; a script `with_torch` takes the fork that waits, if there is one.
+    """
     job_file, verdict_file = folder / "job.json", folder / "verdict.json"
     verdict_file.unlink(missing_ok=True)  # of another script
     job_file.write_text(json.dumps(job))
-    waiting = _AHEAD.pop(script, None) or _start(script, python)
-    with waiting.process as process, waiting.said as said:
+    told = [json.dumps([str(job_file), str(verdict_file)])]
+    process: _Process
+    if with_torch and _ahead:
+        process, said = _ahead.pop()
+        told.insert(0, str(_HERE / script))
+    else:
+        process, said = _started(_HERE / script, python)
+    with said:
         try:
-            process.communicate(json.dumps([str(job_file), str(verdict_file)]).encode(), timeout=seconds)
+            status = _ended(process, "\n".join(told), seconds)
         except subprocess.TimeoutExpired as e:
-            process.kill()
             raise CleanProcessFailed(f"it took longer than {seconds:g} s") from e
-        if process.returncode != 0 or not verdict_file.exists():
-            raise CleanProcessFailed(f"it ended with status {process.returncode}: {_last_words(said)}")
+        if status != 0 or not verdict_file.exists():
+            raise CleanProcessFailed(f"it ended with status {status}: {_last_words(said)}")
     return json.loads(verdict_file.read_text())
 
 
-def _start(script: str, python: Path | None = None) -> _Waiting:
+def _ended(process: _Process, told: str, seconds: float) -> int:
+    """Tell a process what to do, and wait for its end: its status."""
+    assert process.stdin is not None  # noqa: S101  a pipe
+    try:
+        with suppress(BrokenPipeError), process.stdin as asked:  # it has crashed; its status tells
+            asked.write(told.encode())
+        return process.wait(seconds)
+    except BaseException:
+        process.kill()
+        process.wait()
+        raise
+
+
+def _started(script: Path, python: Path | None) -> tuple[_Process, IO[bytes]]:
     said = tempfile.TemporaryFile()  # noqa: SIM115  closed with the process that writes to it
     # -I: neither the folder of the script nor the environment's paths; the script itself refuses coppice.
-    command = [str(python or sys.executable), "-I", str(_HERE / script)]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=said, stderr=said)  # noqa: S603  our own script
-    return _Waiting(process, said)
+    command = [str(python or sys.executable), "-I", str(script)]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=said, stderr=said), said  # noqa: S603  our own script
 
 
 def _last_words(said: IO[bytes]) -> str:

@@ -198,7 +198,7 @@ WAYS: Mapping[str, Callable[[Tensor], Tensor]] = {
     "x[:, None]": lambda x: x[:, None],
     "numpy.moveaxis(x, 1, -1)": lambda x: x.movedim(1, -1) if x.dim() > 2 else x,
     "numpy.moveaxis(x, -1, 1)": lambda x: x.movedim(-1, 1) if x.dim() > 2 else x,
-    "x.reshape(len(x), -1)": lambda x: x.flatten(1),
+    "x.reshape(len(x), -1)": lambda x: x.flatten(1) if x.dim() > 1 else x,
 }
 
 

@@ -7,16 +7,19 @@ that is known, and nowhere else.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import JSONResponse
 
-from coppice.errors import CoppiceError, KeyInvalid, TooManyRequests
+from coppice.errors import CoppiceError, KeyInvalid, ResultExpired, TooManyRequests
 from coppice.http.admission import RETRY_SECONDS
 from coppice.http.intake import INTAKES
-from coppice.records.job import Job, JobState
+from coppice.records.call import call_of as call_of_request
+from coppice.records.job import Entry, Job, JobState
 from coppice.records.report import Progress
+from coppice.records.terms import Priority
 
 #: The prefix of the second document, in front of the first document's addresses.
 HUB = "/edgeai/run"
@@ -57,6 +60,37 @@ class Submitted(_Answer):
         examples=["cf06e766-2d20-41ec-931e-0242ac170002"],
     )
     message: str = Field(default="Successfully submitted transaction.", description="That it was accepted.")
+
+
+class Listed(_Answer):
+    """A job in a list."""
+
+    txid: str = Field(description="Transaction id.", examples=["cf06e766-2d20-41ec-931e-0242ac170002"])
+    state: JobState = Field(description="Its state as a word.")
+    status: int = Field(description="The same as the number that `status` answers.", examples=[0])
+    call: str = Field(description="The call that sent it.", examples=["tf_prune"])
+    submitted: datetime = Field(description="When it was sent.")
+    finished: datetime | None = Field(default=None, description="When it ended; only when it has.")
+    progress: Progress | None = Field(default=None, description="The step as data; only while running.")
+    filename: str | None = Field(default=None, description="Name of the result; only when done.", examples=["lenet.h5"])
+    code: str | None = Field(default=None, description="The reason as a stable word; only when failed.")
+    stored_bytes: int = Field(description="Bytes of its files, as far as they are counted by now.", examples=[1234])
+    queue: str = Field(description="The workers that run it.", examples=["cpu"])
+    priority: Priority = Field(description="Its place among the jobs of its client.")
+
+
+class Jobs(_Answer):
+    """A page of a client's jobs, newest first."""
+
+    jobs: tuple[Listed, ...] = Field(description="The jobs.")
+    next: str | None = Field(default=None, description="`after` of the next page; only where there is one.")
+
+
+class Deleted(_Answer):
+    """A job that is forgotten."""
+
+    txid: str = Field(description="Transaction id, unknown from now on.")
+    message: str = Field(default="The job and all its files were deleted.", description="That it was done.")
 
 
 class _Refusal(_Answer):
@@ -115,10 +149,28 @@ def status(job: Job) -> Status:
     )
 
 
+def listed(entry: Entry) -> Listed:
+    """A job in a list."""
+    return Listed(
+        txid=entry.txid,
+        state=entry.state,
+        status=NUMBERS[entry.state],
+        call=call_of_request(entry.request),
+        submitted=entry.submitted,
+        finished=entry.finished,
+        progress=entry.progress,
+        filename=entry.filename,
+        code=ResultExpired.code if entry.state is JobState.EXPIRED else entry.code,
+        stored_bytes=entry.stored_bytes,
+        queue=entry.terms.queue,
+        priority=entry.terms.priority,
+    )
+
+
 def body(answer: BaseModel, path: str) -> dict[str, Any]:
     """An answer as the call at `path` spells it."""
     shown = answer.model_dump(mode="json", exclude_none=True)
-    if "status" in shown and _call(path) == "status" and path.startswith(HUB):
+    if "status" in shown and call_of(path) == "status" and path.startswith(HUB):
         shown["status"] = str(shown["status"])
     return shown
 
@@ -128,25 +180,29 @@ def failure(error: CoppiceError, path: str, headers: Mapping[str, str] | None = 
 
     No fields mask is applied: as in Flask-RESTX it is for what was asked, and must not hide why it was refused.
     """
-    kind = UploadRefused if _call(path) in INTAKES else CallRefused
+    kind = UploadRefused if call_of(path) in INTAKES else CallRefused
     answer = kind(message=error.message, code=error.code, field=error.field)
     return JSONResponse(
         body(answer, path), error.http_status, headers={**_HEADERS.get(type(error), {}), **(headers or {})}
     )
 
 
-def _call(path: str) -> str:
+def call_of(path: str) -> str:
+    """The call that an address stands for, whatever its prefix: `status` of `/edgeai/run/api/status/`."""
     return path.removeprefix(HUB).removeprefix("/api").strip("/")
 
 
 def _code(job: Job) -> str | None:
     if job.state is JobState.FAILED and job.failure:
         return job.failure.code
-    return "result_expired" if job.state is JobState.EXPIRED else None
+    return ResultExpired.code if job.state is JobState.EXPIRED else None
 
 
 def _queued(job: Job) -> str:
-    return "Queued." if job.place is None else f"Queued: place {job.place}."
+    waits = "Queued." if job.place is None else f"Queued: place {job.place}."
+    if not job.unattended:
+        return waits
+    return f"{waits} No worker of its queue is running at the moment; it starts as soon as there is one."
 
 
 def _running(job: Job) -> str:

@@ -20,6 +20,7 @@ from starlette.staticfiles import StaticFiles
 from coppice.errors import (
     CoppiceError,
     EmptyFile,
+    IdempotencyConflict,
     KeyInvalid,
     ParameterInvalid,
     ResultExpired,
@@ -29,9 +30,12 @@ from coppice.errors import (
     UnsupportedMediaType,
     UploadTooLarge,
 )
-from coppice.http.answers import HUB, CallRefused, Status, Submitted, UploadRefused
+from coppice.http import idempotency
+from coppice.http.answers import HUB, CallRefused, Deleted, Jobs, Status, Submitted, UploadRefused
 from coppice.http.auth import CLIENT_ID, CLIENT_SECRET
+from coppice.http.events import MAX_WAIT
 from coppice.http.intake import INTAKES, Intake
+from coppice.http.listing import AFTER, FILTERS
 from coppice.http.parameters import parameters_of
 from coppice.http.parts import parts_of
 
@@ -81,6 +85,29 @@ _ARTIFACT = {
     "`bundle`, a zip of every file of every point, with what reads packed safetensors.",
     "schema": {"type": "string"},
 }
+_WAIT = {
+    "name": "wait",
+    "in": "query",
+    "required": False,
+    "description": f"Seconds, up to {MAX_WAIT}: the answer comes as soon as the job has ended, or after that time.",
+    "schema": {"type": "number", "minimum": 0, "maximum": MAX_WAIT},
+}
+_LAST_EVENT = {
+    "name": "Last-Event-ID",
+    "in": "header",
+    "required": False,
+    "description": "The `id` of the last event that you have, which is not sent again; browsers add it by themselves.",
+    "schema": {"type": "string"},
+}
+_IDEMPOTENCY = {
+    "name": idempotency.HEADER,
+    "in": "header",
+    "required": False,
+    "description": f"Your own name for this call, up to {idempotency.MAX_CHARACTERS} characters, best a UUID: sent "
+    f"again with it, the same call answers the `txid` of the first and `{idempotency.REPLAYED}: true`, and no second "
+    "job begins. Another call with it is refused.",
+    "schema": {"type": "string", "maxLength": idempotency.MAX_CHARACTERS},
+}
 _KEY: list[dict[str, list[str]]] = [{CLIENT_ID: [], CLIENT_SECRET: []}, {}]
 
 #: HTTP status -> what it means, and a refusal of that kind as an example.
@@ -109,8 +136,17 @@ _REASONS: Mapping[int, tuple[str, CoppiceError]] = {
     ),
     422: ("A file is not what it should be", EmptyFile("model: 'mnist_base.h5' is empty.", field="model")),
     429: (
-        "Too many uploads under way: wait as long as `Retry-After` says",
+        "Too many calls, uploads under way, jobs or stored bytes: wait as long as `Retry-After` says",
         TooManyRequests("8 uploads of yours are under way, as many as one client may have."),
+    ),
+}
+
+
+_TAKING: Mapping[int, tuple[str, CoppiceError]] = {
+    **_REASONS,
+    409: (
+        "The Idempotency-Key was used for another call, or the job that `source_txid` names has no result",
+        IdempotencyConflict("The Idempotency-Key was used before, for another call.", field=idempotency.HEADER),
     ),
 }
 
@@ -177,8 +213,9 @@ def _take(intake: Intake) -> dict[str, Any]:
         summary=intake.summary,
         answer=Submitted,
         refused=UploadRefused,
-        reasons=(400, 401, *((404, 409, 410) if sourced else ()), 413, 415, 422, 429),
-        parameters=[*parameters, _MASK],
+        reasons=(400, 401, *((404, 410) if sourced else ()), 409, 413, 415, 422, 429),
+        meanings=_TAKING,
+        parameters=[*parameters, _IDEMPOTENCY, _MASK],
         extra={"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": form}}}},
     )
     return {**found, "description": intake.description}
@@ -191,6 +228,7 @@ def _call(
     refused: type[UploadRefused | CallRefused],
     reasons: Sequence[int],
     parameters: Sequence[Mapping[str, Any]],
+    meanings: Mapping[int, tuple[str, CoppiceError]] = _REASONS,
     extra: Mapping[str, Any] | None = None,
     tag: str = "Follow",
 ) -> dict[str, Any]:
@@ -199,7 +237,7 @@ def _call(
         "summary": summary,
         "responses": {
             **({200: {"model": answer, "description": "All is well"}} if answer else {}),
-            **{reason: _refusal(refused, *_REASONS[reason]) for reason in reasons},
+            **{reason: _refusal(refused, *meanings[reason]) for reason in reasons},
         },
         "openapi_extra": {"parameters": list(parameters), "security": _KEY, **(extra or {})},
     }
@@ -220,12 +258,65 @@ def _download() -> dict[str, Any]:
         summary="Download the result, or another file of it",
         answer=None,
         refused=CallRefused,
-        reasons=(400, 401, 404, 409, 410),
+        reasons=(400, 401, 404, 409, 410, 429),
         parameters=[_TXID, _ARTIFACT],
     )
     found["responses"][200] = {"description": "The file, with its name, type, length and ETag (its SHA-256)"}
     found["openapi_extra"]["responses"] = {"200": {"content": file}}
     return {**found, "response_class": Response}
+
+
+def _events() -> dict[str, Any]:
+    found = _call(
+        summary="Follow a job by server-sent events",
+        answer=None,
+        refused=CallRefused,
+        reasons=(400, 401, 404, 429),
+        parameters=[_TXID, _LAST_EVENT, _MASK],
+    )
+    found["responses"][200] = {
+        "description": "`event: status`, the answer of `status` as `data`, an `id`, until the job has ended"
+    }
+    found["responses"][204] = {"description": "The job has ended, and you have its last event"}
+    found["openapi_extra"]["responses"] = {"200": {"content": {"text/event-stream": {"schema": {"type": "string"}}}}}
+    return {**found, "response_class": Response}
+
+
+def _jobs() -> dict[str, Any]:
+    filters = [
+        {
+            "name": one.name,
+            "in": "query",
+            "required": False,
+            "description": one.description,
+            "schema": {"type": one.json_type, **({"enum": one.choices} if one.choices else {})},
+        }
+        for one in FILTERS
+    ]
+    after = {
+        "name": AFTER,
+        "in": "query",
+        "required": False,
+        "description": "`next` of the page before.",
+        "schema": {"type": "string"},
+    }
+    return _call(
+        summary="Your jobs",
+        answer=Jobs,
+        refused=CallRefused,
+        reasons=(400, 401, 429),
+        parameters=[*filters, after, _MASK],
+    )
+
+
+def _delete() -> dict[str, Any]:
+    return _call(
+        summary="Delete a job and all its files, whatever its state",
+        answer=Deleted,
+        refused=CallRefused,
+        reasons=(400, 401, 404, 429),
+        parameters=[_TXID, _MASK],
+    )
 
 
 _CALLS: Mapping[str, Callable[[], dict[str, Any]]] = {
@@ -234,15 +325,19 @@ _CALLS: Mapping[str, Callable[[], dict[str, Any]]] = {
         summary="Where a job stands",
         answer=Status,
         refused=CallRefused,
-        reasons=(400, 401, 404),
-        parameters=[_TXID, _MASK],
+        reasons=(400, 401, 404, 429),
+        parameters=[_TXID, _WAIT, _MASK],
     ),
     "download": _download,
     "cancel": lambda: _call(
         summary="Stop a job that has not ended",
         answer=Status,
         refused=CallRefused,
-        reasons=(400, 401, 404),
+        reasons=(400, 401, 404, 429),
         parameters=[_TXID, _MASK],
     ),
+    "events": _events,
+    "jobs": _jobs,
+    "delete": _delete,
+    "delete_job": _delete,
 }

@@ -48,7 +48,11 @@ def parse(text: str | None) -> Mask:
 
 
 def _inside(mask: Mask | None, value: Any) -> Any:
-    return mask.apply(value) if mask is not None and isinstance(value, Mapping) else value
+    if mask is None:
+        return value
+    if isinstance(value, list):
+        return [_inside(mask, one) for one in value]
+    return mask.apply(value) if isinstance(value, Mapping) else value
 
 
 def _tokens(text: str) -> Iterator[tuple[int, str]]:

@@ -1,20 +1,22 @@
 """The parameters of the calls that take a model: one table that the reader and the Swagger page share.
 
-Here: names, other names, which call takes which. Not here: files (`http.parts`), how a set of texts becomes a `Request`
-(`http.reading`), and how a percentage or an input size is read (`records.texts`).
+Here: names, other names, which call takes which, and whether it says what to compute (`Request`) or how to handle the
+job (`Terms`). Not here: files (`http.parts`), how a set of texts becomes those two (`http.reading`), and how a
+percentage or an input size is read (`records.texts`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 from coppice.errors import BadRequest, InputSizeInvalid, ParameterMissing
 from coppice.http.intake import Intake
+from coppice.records import terms, texts
 from coppice.records.frameworks import Framework
 from coppice.records.quantization import Activations, Format, Precision, Rounding
-from coppice.records.request import CRITERIA, MAX_POINTS, MOST, Heads, Spread, Target, Task
-from coppice.records.texts import READERS
+from coppice.records.request import CRITERIA, MAX_POINTS, MOST, Heads, Record, Request, Spread, Target, Task
+from coppice.records.terms import Priority, Terms
 
 _ALL = frozenset(Framework)
 _PYTORCH = frozenset({Framework.PYTORCH})
@@ -26,6 +28,8 @@ _CHANNELS = _CUTS | {Task.INSPECT}
 #: Where numbers may be kept in fewer bits: of what is left of a cut, or of the model as it is.
 _BITS = _CUTS | {Task.QUANTIZE}
 _ONE = _BITS - {Task.SWEEP}
+#: What a parameter is an attribute of -> its readers.
+_READERS: Mapping[type[Record], Mapping[str, Callable[[str], object]]] = {Request: texts.READERS, Terms: terms.READERS}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,10 +50,12 @@ class Parameter:
     optional: frozenset[Framework | Task] = frozenset()
     #: The attribute that says enough in its place.
     unless: str | None = None
+    #: What it is an attribute of.
+    of: type[Record] = Request
 
     def read(self, text: str) -> object:
         """The value that a user typed; raises a BadRequest that says what to write."""
-        return READERS[self.attribute](text)
+        return _READERS[self.of][self.attribute](text)
 
     def missed(self, framework: Framework, task: Task, given: Collection[str]) -> type[BadRequest] | None:
         """What a job that is given those attributes is refused with, if it can't do without this one."""
@@ -297,6 +303,36 @@ PARAMETERS: tuple[Parameter, ...] = (
         description="`pt`, `tf` or `onnx`; the call says it already, or the files do, and a contradiction is refused.",
         example="pt",
         choices=tuple(Framework),
+    ),
+    Parameter(
+        name="queue",
+        attribute="queue",
+        of=Terms,
+        description="The workers that run the job, where the service has several kinds; by default the first.",
+        example="cpu",
+    ),
+    Parameter(
+        name="priority",
+        attribute="priority",
+        of=Terms,
+        description="Which of your own jobs go first. It doesn't change when those of others do.",
+        example="high",
+        choices=tuple(Priority),
+    ),
+    Parameter(
+        name="time_limit",
+        attribute="time_limit",
+        of=Terms,
+        json_type="integer",
+        description="Seconds after which the job is stopped and fails; the service's own limit is the most.",
+        example=300,
+    ),
+    Parameter(
+        name="webhook",
+        attribute="webhook",
+        of=Terms,
+        description="Address, `https://...`, that gets a signed message when the job has ended.",
+        example="https://example.org/finished",
     ),
 )
 

@@ -1,4 +1,4 @@
-"""From the texts and the files of a call to a `Request`: known names only, nothing missing, nothing that contradicts.
+"""From the texts and files of a call to `Request` and `Terms`: known names only, nothing missing or contradictory.
 
 Not here: the table of parameters (`http.parameters`), the multipart body (`http.upload`).
 """
@@ -13,13 +13,16 @@ from coppice.http.names import unknown_name
 from coppice.http.parameters import PARAMETERS, parameters_of
 from coppice.http.parameters import names as names_of
 from coppice.http.parts import UploadPart, frameworks_of, part_names, parts_of
+from coppice.jobs.addresses import refuse_inside
 from coppice.records.frameworks import Framework
 from coppice.records.request import Part, Request, Task
 from coppice.records.samples_needed import check_samples
+from coppice.records.terms import Terms
+from coppice.settings import Settings
 
 
 def read_parameters(intake: Intake, given: Iterable[tuple[str, str]]) -> dict[str, object]:
-    """Values by attribute of `Request`, of those that were given.
+    """Values by attribute of `Request` and of `Terms`, of those that were given.
 
     Raises ParameterInvalid for a name that the call doesn't have and for two values of one parameter, and whatever
     the value itself is refused with. An empty value is none.
@@ -54,7 +57,8 @@ def read_parameters(intake: Intake, given: Iterable[tuple[str, str]]) -> dict[st
 def to_request(intake: Intake, values: Mapping[str, object], files: Mapping[UploadPart, str]) -> Request:
     """The job that was asked for; raises for the first required parameter or part that is missing."""
     framework = _framework(intake, values, files)
-    complete = {**values, "framework": framework, "task": intake.task}
+    said = {parameter.attribute for parameter in PARAMETERS if parameter.of is Request} & values.keys()
+    complete = {**{name: values[name] for name in said}, "framework": framework, "task": intake.task}
     for parameter in parameters_of(intake):
         if framework not in parameter.calls:
             if parameter.attribute in values:
@@ -77,6 +81,25 @@ def to_request(intake: Intake, values: Mapping[str, object], files: Mapping[Uplo
     request = Request.model_validate({**complete, "files": given})
     check_samples(request, Part.DATASET in given)
     return request
+
+
+def to_terms(values: Mapping[str, object], settings: Settings) -> Terms:
+    """How the job is to be handled; raises ParameterInvalid for what this service doesn't have or allow."""
+    said = {parameter.attribute for parameter in PARAMETERS if parameter.of is Terms} & values.keys()
+    asked = {"queue": settings.queue_names[0], **{name: values[name] for name in said}}
+    terms = Terms.model_validate(asked)
+    if terms.queue not in settings.queue_names:
+        raise ParameterInvalid(
+            f"queue={terms.queue[:100]!r} is none of this service's: {', '.join(settings.queue_names)}.", field="queue"
+        )
+    if terms.time_limit is not None and terms.time_limit > settings.job_seconds:
+        raise ParameterInvalid(
+            f"time_limit={terms.time_limit} is more than the {settings.job_seconds} s that this service gives a job.",
+            field="time_limit",
+        )
+    if terms.webhook is not None:
+        refuse_inside(terms.webhook, private=settings.webhook_private)
+    return terms
 
 
 def _framework(intake: Intake, values: Mapping[str, object], files: Mapping[UploadPart, str]) -> Framework:

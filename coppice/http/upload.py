@@ -7,19 +7,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from functools import partial
 from uuid import uuid4
 
 from starlette.requests import Request as HttpRequest
 
-from coppice.errors import BadRequest, EmptyFile, ParameterInvalid
+from coppice.errors import BadRequest, EmptyFile, ParameterInvalid, UploadStalled
+from coppice.http import idempotency
 from coppice.http.earlier import Earlier, copied, earlier
 from coppice.http.intake import Intake
 from coppice.http.multipart import Multipart, PartHead, boundary_of, check_size, watched
 from coppice.http.parameters import parameter_names
 from coppice.http.parts import PART_NAMES, UploadPart, file_name, find_part, part_names
-from coppice.http.reading import read_parameters, to_request
+from coppice.http.reading import read_parameters, to_request, to_terms
 from coppice.jobs.desk import Desk
 from coppice.records.quantization import Precision
 from coppice.settings import Settings
@@ -29,33 +31,49 @@ from coppice.storage import Storage, StoredFile, job_prefixes, upload_key
 _MAX_FIELD_BYTES = 256 * 1024
 #: Several times the parts of any call.
 _MAX_PARTS = 64
+#: What of a body's length may be no file: left out where the length is held against what a client may have stored.
+_OVERHEAD_BYTES = 16 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accepted:
+    """A job that a call sent, or, `replayed`, the one that the same call sent before."""
+
+    txid: str
+    replayed: bool
 
 
 class Uploads:
     """The way in: one `accept` for each call that sends a model."""
 
     def __init__(self, settings: Settings, desk: Desk, storage: Storage) -> None:
+        self._settings = settings
         self._desk = desk
         self._storage = storage
         self._limit = settings.max_upload_bytes
         self._stall_seconds = settings.upload_stall_seconds
 
-    async def accept(self, http: HttpRequest, intake: Intake, client: str) -> str:
-        """Store the files and submit the job; returns its transaction id, or raises with nothing left of it.
+    async def accept(self, http: HttpRequest, intake: Intake, client: str) -> Accepted:
+        """Store the files and submit the job; raises with nothing left of it.
 
         What the query says is checked before the body is read, so that a wrong percentage costs nobody an upload.
         """
-        query = tuple(http.query_params.multi_items())
-        found = await self._earlier(intake, read_parameters(intake, query), client)
+        query, key = tuple(http.query_params.multi_items()), idempotency.key_of(http)
+        values = read_parameters(intake, query)
+        await asyncio.to_thread(to_terms, values, self._settings)
+        found = await self._earlier(intake, values, client)
         content_type, length = http.headers.get("content-type"), http.headers.get("content-length", "0")
         empty = content_type is None and length == "0"
         if empty and found is None:
-            to_request(intake, read_parameters(intake, query), {})  # raises: it names what is missing
+            to_request(intake, values, {})  # raises: it names what is missing
         boundary = None if empty else boundary_of(content_type)
         check_size(int(length), self._limit)
+        if key is None:  # with one, the job may have been sent before
+            announced = max(0, int(length) - _OVERHEAD_BYTES)
+            await asyncio.to_thread(self._desk.refuse_over_quota, client, announced)
         txid = str(uuid4())
         parts = _Parts(intake, txid, self._storage, self._limit)
-        async with AsyncExitStack() as undo:
+        async with _no_longer_than(self._settings.uploads_seconds / 2), AsyncExitStack() as undo:
             undo.push_async_callback(self._forget, txid)
             if boundary is not None:
                 chunks = watched(aiter(http.stream()), limit=self._limit, stall_seconds=self._stall_seconds)
@@ -66,18 +84,30 @@ class Uploads:
                 values = {**found.values, **values}
                 parts.add(found.names)
             request = to_request(intake, values, parts.names)
+            terms = await asyncio.to_thread(to_terms, values, self._settings)
             if found is not None:
                 parts.stored += await copied(found, txid, self._storage)
             undo.pop_all()
-        submit = partial(self._desk.submit, txid=txid, client=client, request=request, uploads=tuple(parts.stored))
+        submit = partial(
+            self._desk.submit,
+            txid=txid,
+            client=client,
+            request=request,
+            uploads=tuple(parts.stored),
+            terms=terms,
+            idempotency_key=key,
+            fingerprint=key and idempotency.fingerprint(intake, request, terms, parts.stored),
+        )
         try:
-            await asyncio.to_thread(submit)
+            accepted = await asyncio.to_thread(submit)
         except Exception:
             # Not on a cancellation: the thread goes on, and an accepted job must find its files. What it refuses is
             # left to the sweep.
             await self._forget(txid)
             raise
-        return txid
+        if accepted != txid:
+            await self._forget(txid)
+        return Accepted(txid=accepted, replayed=accepted != txid)
 
     async def _earlier(self, intake: Intake, values: Mapping[str, object], client: str) -> Earlier | None:
         txid = values.get("source_txid")
@@ -86,6 +116,16 @@ class Uploads:
     async def _forget(self, txid: str) -> None:
         uploads, _results = job_prefixes(txid)
         await self._storage.delete_prefix(uploads)
+
+
+@asynccontextmanager
+async def _no_longer_than(seconds: float) -> AsyncIterator[None]:
+    """Give an upload up in time: twice as old and without a job, it is what the sweep deletes."""
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except TimeoutError as e:
+        raise UploadStalled(f"The upload took longer than {seconds:,.0f} s. Send it over a faster connection.") from e
 
 
 class _Parts:

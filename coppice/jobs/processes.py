@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from coppice.errors import BY_CODE, InternalError, ServiceUnavailable
+from coppice.errors import BY_CODE, DatabaseUnavailable, InternalError, ServiceUnavailable, StorageUnavailable
 
 _log = logging.getLogger(__name__)
 
@@ -25,14 +25,18 @@ _STOP = {signal.SIGTERM, signal.SIGINT}
 _AWAITED = {*_STOP, signal.SIGCHLD}
 
 #: With one of these a program says that it can't run as it is set up here, and why; to start it again wouldn't help.
-_REFUSALS = {error.exit_code for error in BY_CODE.values()} - {InternalError.exit_code}
+#: A database or a store that is away comes back.
+_REFUSALS = {error.exit_code for error in BY_CODE.values()} - {
+    error.exit_code for error in (InternalError, DatabaseUnavailable, StorageUnavailable)
+}
 
 #: A program that ran this long, seconds, is started again at once; one that didn't waits, twice as long each time.
 _STEADY_SECONDS = 10.0
 _FIRST_PAUSE_SECONDS = 0.1
 _LONGEST_PAUSE_SECONDS = 10.0
-#: What a program gets to end by itself after SIGTERM, seconds: more than any of ours takes to end its calls or its job.
-_GRACE_SECONDS = 15.0
+#: What a program gets to end by itself after SIGTERM, seconds: more than any of ours takes to end its calls, or to kill
+#: its job and tell the database.
+_GRACE_SECONDS = 20.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,10 +49,11 @@ class Program:
     before_start: Callable[[], None] = lambda: None
 
 
-def keep_running(programs: Sequence[Program], environment: Mapping[str, str]) -> None:
+def keep_running(programs: Sequence[Program], environment: Mapping[str, str], *, drain_seconds: float = 0) -> None:
     """Keep the programs running until SIGTERM or SIGINT, then end them all.
 
-    Raises ServiceUnavailable when one ends with an exit code of `errors.py` that is not our own fault: it refuses.
+    They may take `drain_seconds` to end their work; the signal a second time is passed on, to say that they may not.
+    Raises ServiceUnavailable when one ends with an exit code of `errors` that is not our own fault: it refuses.
     Call it from the main thread, while there is no other: its children end with it.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _AWAITED)
@@ -62,7 +67,7 @@ def keep_running(programs: Sequence[Program], environment: Mapping[str, str]) ->
             for child in children:
                 child.look()
     finally:
-        _end(children)
+        _end(children, drain_seconds)
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
@@ -120,14 +125,25 @@ def _die_with(parent: int) -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _AWAITED)
 
 
-def _end(children: Sequence[_Child]) -> None:
+def _end(children: Sequence[_Child], drain_seconds: float) -> None:
+    """End the processes, with every signal that stops blocked as it is in `keep_running`."""
     processes = [child.process for child in children if child.process is not None]
+    deadline = time.monotonic() + drain_seconds + _GRACE_SECONDS
+    _terminate(processes)
+    while any(process.poll() is None for process in processes):
+        left = deadline - time.monotonic()
+        if left <= 0:
+            break
+        got = signal.sigtimedwait(_AWAITED, left)
+        if got is not None and got.si_signo in _STOP:
+            _log.warning("told to stop a second time: at once")
+            deadline = min(deadline, time.monotonic() + _GRACE_SECONDS)
+            _terminate(processes)
+    for process in processes:
+        process.kill()  # of one that has ended this does nothing
+        process.wait()
+
+
+def _terminate(processes: Sequence[subprocess.Popen[bytes]]) -> None:
     for process in processes:
         process.terminate()
-    deadline = time.monotonic() + _GRACE_SECONDS
-    for process in processes:
-        try:
-            process.wait(max(0.0, deadline - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()

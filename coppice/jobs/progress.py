@@ -7,8 +7,7 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable
 
-from sqlalchemy.exc import OperationalError
-
+from coppice.jobs.patience import AWAY
 from coppice.records.report import Progress
 
 _log = logging.getLogger(__name__)
@@ -33,7 +32,7 @@ async def saving_progress(save: Callable[[Progress], None]) -> AsyncIterator[Cal
             arrived.clear()
             try:
                 await asyncio.to_thread(save, newest[0])
-            except OperationalError:  # a job is worth more than a line about it
+            except AWAY:  # a job is worth more than a line about it
                 _log.warning("progress not saved", exc_info=True)
             await asyncio.sleep(_PAUSE_SECONDS)
 

@@ -16,21 +16,27 @@ from pathlib import Path, PurePath
 from coppice.errors import DiskLimit, JobCrashed, UploadTooLarge
 from coppice.records.accounts import RESULTS
 from coppice.records.job import StoredArtifact
-from coppice.records.report import Account, Artifact
+from coppice.records.report import Account
 from coppice.settings import MIB
-from coppice.storage import Storage, result_key
+from coppice.storage import Label, Storage, result_key
 
 _CHUNK = 1 * MIB
 
 
 async def store_results(
-    storage: Storage, txid: str, attempt: int, *, artifacts: tuple[Artifact, ...], out: Path, limit: int
+    storage: Storage, txid: str, attempt: int, *, report: Account, filename: str, out: Path, limit: int
 ) -> tuple[StoredArtifact, ...]:
-    """Store every artifact of an attempt; raises JobCrashed for a file that isn't there, DiskLimit for one too big."""
+    """Store every artifact of an attempt, the result to be downloaded as `filename`.
+
+    Raises JobCrashed for a file that isn't there, DiskLimit for one too big, StorageUnavailable.
+    """
     stored = []
-    for artifact in artifacts:
+    for artifact in report.artifacts:
+        name = filename if artifact.name == RESULTS[report.request.task] else artifact.file
+        label = Label(file=name, media_type=artifact.media_type)
+        key = result_key(txid, attempt, artifact.file)
         try:
-            file = await storage.put(result_key(txid, attempt, artifact.file), _read(out / artifact.file), limit=limit)
+            file = await storage.put(key, _read(out / artifact.file), limit=limit, label=label)
         except OSError as e:
             raise JobCrashed(f"The job named {artifact.file} as a result and left no such file.") from e
         except UploadTooLarge as e:

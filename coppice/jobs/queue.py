@@ -1,46 +1,49 @@
-"""The queue: every call of DBOS, and nothing else that knows it.
+"""The queue: every call of DBOS, and nothing else that knows it or its table.
 
-Here: adding a job inside the caller's transaction, its standing, its place, cancelling it, and the worker's side that
-takes jobs one by one. Not here: what a job is (`jobs.tables`) and what running one means (`jobs.worker`).
+Here: adding a job inside the caller's transaction, its standing, its place, cancelling it, giving it back, and the
+worker's side that takes jobs one by one. Not here: whose turn it is (`jobs.turns`), what a job is (`jobs.tables`), what
+running one means (`jobs.worker`), which workers live (`jobs.heartbeat`).
 
-DBOS keeps each job's status in the same SQLite file as our tables. When a worker starts, the jobs that its slot had
-in hand go back to the queue; that is what makes an accepted job end whatever is killed.
+DBOS keeps each job's status in the same database as our tables. When a worker starts, the jobs that its executor had in
+hand are its own again; those of an executor that never comes back are given back by whoever notices.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import sqlalchemy as sa
-from dbos import DBOS, DBOSClient, DBOSConfig, DBOSPortableJSONSerializer, WorkflowStatus
-from sqlalchemy.orm import Session
+from dbos import DBOS, DBOSClient, DBOSConfig, DBOSPortableJSONSerializer
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from coppice.jobs.tables import JobRow
 from coppice.records.job import JobState
 
 _APPLICATION = "coppice"
-_QUEUE = "jobs"
 _WORKFLOW = "prune"
 #: Pinned: by default it is a hash of the code, and jobs accepted before an upgrade would never be taken after it.
 _VERSION = "1"
-#: How often an idle worker looks for a job, seconds: 3 to 5 % of a core.
-_POLL_SECONDS = 0.1
+#: How often an idle worker looks for a job, seconds: 3 to 5 % of a core. In a fleet many ask one database.
+_POLL_SECONDS = {"sqlite": 0.1, "postgresql": 0.25}
 
+_QUEUED, _RUNNING = "ENQUEUED", "PENDING"
 _STATES = {
-    "ENQUEUED": JobState.QUEUED,
+    _QUEUED: JobState.QUEUED,
     "DELAYED": JobState.QUEUED,
-    "PENDING": JobState.RUNNING,
+    _RUNNING: JobState.RUNNING,
     "SUCCESS": JobState.DONE,
     "ERROR": JobState.FAILED,
     "MAX_RECOVERY_ATTEMPTS_EXCEEDED": JobState.FAILED,
     "CANCELLED": JobState.CANCELLED,
 }
 
-#: The documented table of DBOS, for the one count that its client has no call for.
-_STATUS = sa.table("workflow_status", sa.column("workflow_uuid"), sa.column("queue_name"), sa.column("status"))
+_COLUMNS = (
+    *("workflow_uuid", "name", "queue_name", "status", "priority", "executor_id", "owner_xid", "recovery_attempts"),
+    *("created_at", "started_at_epoch_ms", "updated_at", "completed_at"),
+)
 
 
 class JobFailedError(Exception):
@@ -55,13 +58,74 @@ class Standing:
     ended: datetime | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """A job in a worker's hands."""
+
+    txid: str
+    executor: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Depth:
+    """How full a queue is; `oldest` is when the first of its waiting jobs was sent."""
+
+    queued: int
+    running: int
+    oldest: datetime | None
+
+
+def _status_table(engine: sa.Engine | sa.Connection) -> sa.TableClause:
+    """DBOS's documented table of states, for what its client has no call for: bulk, conditions, joins."""
+    schema = "dbos" if engine.dialect.name == "postgresql" else None
+    return sa.table("workflow_status", *map(sa.column, _COLUMNS), schema=schema)
+
+
+def transactions(engine: sa.Engine | sa.Connection, state: JobState) -> sa.Select[tuple[str]]:
+    """The transactions that the queue has in a state, for a condition on our own tables."""
+    status = _status_table(engine).c
+    words = [word for word, meant in _STATES.items() if meant is state]
+    return sa.select(status.workflow_uuid).where(status.status.in_(words))
+
+
+def waits(connection: sa.Connection, txid: InstrumentedAttribute[str]) -> sa.ColumnElement[bool]:
+    """That a transaction is on a queue and in nobody's hands, as a condition on our own tables."""
+    status = _status_table(connection).c
+    return sa.exists().where(status.workflow_uuid == txid, status.status == _QUEUED)
+
+
+def running(connection: sa.Connection, queue: str) -> sa.Select[tuple[str]]:
+    """The transactions of a queue that are in somebody's hands, for the same."""
+    status = _status_table(connection).c
+    return sa.select(status.workflow_uuid).where(status.queue_name == queue, status.status == _RUNNING)
+
+
+def set_order(session: Session, turns: Mapping[str, int]) -> None:
+    """Have the queue take transactions by these turns, those that still wait."""
+    status = _status_table(session.connection())
+    session.execute(
+        sa.update(status)
+        .where(status.c.workflow_uuid == sa.bindparam("txid"), status.c.status == _QUEUED)
+        .values(priority=sa.bindparam("turn")),
+        [{"txid": txid, "turn": turn} for txid, turn in turns.items()],
+    )
+
+
+def migrate_queue(url: sa.URL) -> None:
+    """Make or migrate the queue's own tables."""
+    _quieten_dbos()
+    DBOS.migrate(_plain(url))
+
+
 class Queue:
     """The side that adds, watches and cancels jobs; safe to use from several threads."""
 
     def __init__(self, engine: sa.Engine) -> None:
+        if engine.dialect.name == "sqlite":
+            migrate_queue(engine.url)
         _quieten_dbos()
-        DBOS.migrate(str(engine.url))
         self._engine = engine
+        self._status = _status_table(engine)
         self._client = DBOSClient(
             system_database_engine=engine, serializer=DBOSPortableJSONSerializer(), application_name=_APPLICATION
         )
@@ -71,35 +135,42 @@ class Queue:
         self._client.enqueue_in_transaction(
             session,
             {
-                "queue_name": _QUEUE,
+                "queue_name": row.queue,
                 "workflow_name": _WORKFLOW,
                 "workflow_id": row.txid,
                 "workflow_id_reuse_policy": "reject",
                 "app_version": _VERSION,
-                # One partition a client: workers take clients in turn, so nobody waits behind another's hundred jobs.
-                "queue_partition_key": row.client,
-                # First come, first served. By itself DBOS orders by whole seconds on SQLite, then by the id.
-                "priority": row.number,
+                "priority": row.turn,
             },
             row.txid,
         )
 
     def standing(self, txid: str) -> Standing | None:
         """Where a job stands; None when it was never queued."""
-        found = self._list(workflow_ids=[txid])
-        if not found:
-            return None
-        state = _STATES[found[0].status]
-        ended = found[0].completed_at
-        return Standing(state=state, ended=None if ended is None else datetime.fromtimestamp(ended / 1000, UTC))
+        return self.standings([txid]).get(txid)
+
+    def standings(self, txids: Collection[str]) -> Mapping[str, Standing]:
+        """Where jobs stand, in one query; those that were never queued are left out."""
+        status = self._status.c
+        found = sa.select(status.workflow_uuid, status.status, status.completed_at)
+        with self._engine.connect() as connection:
+            return {
+                txid: Standing(state=_STATES[state], ended=_instant(ended))
+                for txid, state, ended in connection.execute(found.where(status.workflow_uuid.in_(txids)))
+            }
 
     def place(self, row: JobRow) -> int:
-        """A queued job's place: 1 is next. Clients take turns, so its own turn may come sooner."""
+        """A queued job's place: 1 is next. What others send later may come before it, since clients take turns."""
+        status = self._status.c
         ahead = (
             sa.select(sa.func.count())
-            .select_from(JobRow)
-            .join(_STATUS, _STATUS.c.workflow_uuid == JobRow.txid)
-            .where(_STATUS.c.queue_name == _QUEUE, _STATUS.c.status == "ENQUEUED", JobRow.number < row.number)
+            .select_from(self._status)
+            .join(JobRow, JobRow.txid == status.workflow_uuid)
+            .where(
+                status.queue_name == row.queue,
+                status.status == _QUEUED,
+                sa.or_(JobRow.turn < row.turn, sa.and_(JobRow.turn == row.turn, JobRow.number < row.number)),
+            )
         )
         with self._engine.connect() as connection:
             return 1 + (connection.scalar(ahead) or 0)
@@ -108,39 +179,96 @@ class Queue:
         """Take a job off the queue, or have its worker stop it within a second or two; an ended job stays as it is."""
         self._client.cancel_workflow(txid)
 
-    def take_back(self, slots: Collection[int]) -> int:
-        """Put the jobs that were in the hands of other slots than these back on the queue, and say how many.
+    def held(self) -> tuple[Held, ...]:
+        """The jobs that are in the hands of workers, whether these live or not."""
+        status = self._status.c
+        found = sa.select(status.workflow_uuid, status.executor_id).where(status.status == _RUNNING)
+        with self._engine.connect() as connection:
+            return tuple(Held(txid=txid, executor=executor) for txid, executor in connection.execute(found))
 
-        For a service that starts with fewer workers than it had; those that have a worker are its own to take back.
+    def keeps(self, session: Session, held: Held) -> bool:
+        """Whether a job is in those very hands, and stays there until this transaction ends."""
+        mine = sa.select(self._status.c.workflow_uuid).where(*self._in_hands(held)).with_for_update()
+        return session.scalar(mine) is not None
+
+    def release(self, held: Held) -> bool:
+        """Put a job back on its queue, if it is still in those very hands; its turn is as it was.
+
+        DBOS's own call for this also revives jobs that were cancelled, and takes them from whoever has them by now.
         """
-        running = self._list(status="PENDING")
-        lost = [job.workflow_id for job in running if job.executor_id not in {_executor(slot) for slot in slots}]
-        for txid in lost:
-            self._client.resume_workflow(txid, queue_name=_QUEUE)
-        return len(lost)
+        given = (
+            sa.update(self._status)
+            .where(*self._in_hands(held))
+            .values(
+                status=_QUEUED,
+                # Without its token, what the former owner still writes of the job is not taken by the queue.
+                owner_xid=None,
+                recovery_attempts=0,
+                started_at_epoch_ms=None,
+                updated_at=round(datetime.now(UTC).timestamp() * 1000),
+            )
+        )
+        with self._engine.begin() as connection:
+            return connection.execute(given).rowcount == 1
 
-    def _list(self, *, workflow_ids: list[str] | None = None, status: str | None = None) -> list[WorkflowStatus]:
-        # Input and output stay unread: the states are all that is asked of them.
-        return self._client.list_workflows(
-            workflow_ids=workflow_ids, status=status, load_input=False, load_output=False
+    def _in_hands(self, held: Held) -> tuple[sa.ColumnElement[bool], ...]:
+        status = self._status.c
+        return (
+            status.workflow_uuid == held.txid,
+            status.status == _RUNNING,
+            status.executor_id == held.executor,
         )
 
+    def forget(self, txids: Collection[str]) -> None:
+        """Delete what the queue knows of jobs; that of a running one takes its worker's right to end it."""
+        if txids:
+            self._client.delete_workflows(list(txids))
 
-async def work(engine: sa.Engine, slot: int, run: Callable[[str], Awaitable[None]]) -> None:
-    """Take jobs one by one and run them on this event loop, until the process ends.
+    def strays(self, session: Session, ended_before: datetime) -> list[str]:
+        """Transactions that ended before a moment, and of which there is no row any more: their jobs were deleted."""
+        status = self._status.c
+        ended = (status.name == _WORKFLOW, status.completed_at < ended_before.timestamp() * 1000)
+        known = sa.exists().where(JobRow.txid == status.workflow_uuid)
+        return list(session.scalars(sa.select(status.workflow_uuid).where(*ended, ~known)))
+
+    def depths(self) -> Mapping[str, Depth]:
+        """How full each queue is that has something in it."""
+        status = self._status.c
+        counted = (
+            sa.select(status.queue_name, status.status, sa.func.count(), sa.func.min(status.created_at))
+            .where(status.status.in_((_QUEUED, _RUNNING)), status.queue_name.is_not(None))
+            .group_by(status.queue_name, status.status)
+        )
+        with self._engine.connect() as connection:
+            rows = {(queue, state): (count, oldest) for queue, state, count, oldest in connection.execute(counted)}
+        nothing = (0, None)
+        return {
+            queue: Depth(
+                queued=rows.get((queue, _QUEUED), nothing)[0],
+                running=rows.get((queue, _RUNNING), nothing)[0],
+                oldest=_instant(rows.get((queue, _QUEUED), nothing)[1]),
+            )
+            for queue, _state in rows
+        }
+
+
+async def work(engine: sa.Engine, executor: str, queue: str, run: Callable[[str], Awaitable[None]]) -> None:
+    """Take the jobs of a queue one by one and run them on this event loop, until the process ends.
 
     `run` gets the transaction id. It returns when the job has a result, raises JobFailedError when it has a failure,
-    and is cancelled when the job is.
+    and is cancelled when the job is. `executor` names this process, and the one that takes its place: what it had in
+    hand when it was killed it takes up again at its start. Two that live must never have the same.
     """
     config: DBOSConfig = {
         "name": _APPLICATION,
-        "system_database_url": str(engine.url),
+        "system_database_url": _plain(engine.url),
         "system_database_engine": engine,
         "application_version": _VERSION,
-        # The same after a restart: start-up recovery takes back what this slot had in hand.
-        "executor_id": _executor(slot),
+        "executor_id": executor,
         "serializer": DBOSPortableJSONSerializer(),
         "log_level": "WARNING",
+        # A fleet is migrated by `coppice migrate`; a process that starts in the middle of an upgrade must not.
+        "run_migrations": engine.dialect.name == "sqlite",
     }
     DBOS(config=config)
     _quieten_dbos()
@@ -149,17 +277,27 @@ async def work(engine: sa.Engine, slot: int, run: Callable[[str], Awaitable[None
     async def step(txid: str) -> None:
         await run(txid)
 
-    # Its own limit is off: it would count the attempts since the last resume only. `jobs.worker` counts them all.
+    # Its own limit is off: it would count the attempts since the last release only. `jobs.attempt` counts them all.
     @DBOS.workflow(name=_WORKFLOW, max_recovery_attempts=None)
     async def workflow(txid: str) -> None:
         await step(txid)
 
+    DBOS.listen_queues([queue])
     # Launched while this loop runs, DBOS runs the workflows on it: on the main thread, whose end is the process's.
     # A child that is to die with its parent dies with the thread that started it.
     DBOS.launch()
     await DBOS.register_queue_async(
-        _QUEUE, worker_concurrency=1, partition_worker_concurrency=1, polling_interval_sec=_POLL_SECONDS
+        queue, worker_concurrency=1, polling_interval_sec=_POLL_SECONDS[engine.dialect.name]
     )
+
+
+def _plain(url: sa.URL) -> str:
+    """The address as DBOS wants it: with its password, and without our choice of driver."""
+    return url.set(drivername=url.get_backend_name()).render_as_string(hide_password=False)
+
+
+def _instant(milliseconds: int | None) -> datetime | None:
+    return None if milliseconds is None else datetime.fromtimestamp(milliseconds / 1000, UTC)
 
 
 def _quieten_dbos() -> None:
@@ -171,7 +309,3 @@ def _quieten_dbos() -> None:
 def _is_a_fault(record: logging.LogRecord) -> bool:
     # A failed job is an ordinary end, noted in its row; DBOS would log it as an error, with a traceback.
     return not (record.exc_info and isinstance(record.exc_info[1], JobFailedError))
-
-
-def _executor(slot: int) -> str:
-    return f"worker-{slot}"

@@ -5,8 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 from enum import StrEnum
 
+from coppice.records.frameworks import Framework
 from coppice.records.report import Artifact, Failure, Progress
-from coppice.records.request import Record, Request
+from coppice.records.request import Record, Request, Task
+from coppice.records.terms import Terms
 
 
 class JobState(StrEnum):
@@ -19,6 +21,11 @@ class JobState(StrEnum):
     CANCELLED = "cancelled"
     EXPIRED = "expired"
 
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will come of the job."""
+        return self not in (JobState.QUEUED, JobState.RUNNING)
+
 
 class StoredArtifact(Record):
     """One downloadable file of a finished job."""
@@ -27,6 +34,13 @@ class StoredArtifact(Record):
     key: str
     size: int
     sha256: str
+
+
+class Glance(Record):
+    """As much of a job as changes while somebody watches it."""
+
+    state: JobState
+    progress: Progress | None = None
 
 
 class Job(Record):
@@ -38,9 +52,43 @@ class Job(Record):
     state: JobState
     submitted: datetime
     finished: datetime | None = None
+    expires: datetime | None = None  # when the files of a done one are deleted
     progress: Progress | None = None
     place: int | None = None
+    unattended: bool = False  # no worker of its queue is alive
     failure: Failure | None = None
     summary: str | None = None
     filename: str | None = None
     artifacts: tuple[StoredArtifact, ...] = ()
+
+    @property
+    def glance(self) -> Glance:
+        """What of it changes."""
+        return Glance(state=self.state, progress=self.progress)
+
+
+class Wanted(Record):
+    """Which of a client's jobs to list."""
+
+    state: JobState | None = None
+    task: Task | None = None
+    framework: Framework | None = None
+    since: datetime | None = None
+    before: int | None = None  # the number that the row of the last page had which was listed last
+    limit: int
+
+
+class Entry(Record):
+    """A job as a list shows it."""
+
+    txid: str
+    number: int  # in the order of acceptance
+    request: Request
+    terms: Terms
+    state: JobState
+    submitted: datetime
+    finished: datetime | None = None
+    progress: Progress | None = None
+    filename: str | None = None
+    code: str | None = None
+    stored_bytes: int

@@ -288,7 +288,7 @@ class Inspection(Account):
 
 
 class Failure(Record):
-    """Why a job ended without a result: an error of `errors.py` as data."""
+    """Why a job ended without a result: an error of `coppice.errors` as data."""
 
     code: str = Field(max_length=64)
     message: str = Field(max_length=8000)

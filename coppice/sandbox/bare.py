@@ -8,16 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from coppice.sandbox.launch import Launch, job_environment
-from coppice.sandbox.limits import FIRST_TO_GO, Limits
+from coppice.sandbox.limits import Limits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bare:
     """Runs commands as this very user, with its files and its network in reach."""
 
-    choom: str | None
     prlimit: str | None
-    setpriv: str | None
     limits: Limits
     #: The environment of TensorFlow and LiteRT.
     litert: Path | None = None
@@ -25,8 +23,7 @@ class Bare:
     @classmethod
     def find(cls, limits: Limits, *, litert: Path | None = None) -> Bare:
         """With what this machine has: without util-linux (macOS) there are no limits but the wall clock."""
-        choom, prlimit, setpriv = (shutil.which(tool) for tool in ("choom", "prlimit", "setpriv"))
-        return cls(choom=choom, prlimit=prlimit, setpriv=setpriv, limits=limits, litert=litert)
+        return cls(prlimit=shutil.which("prlimit"), limits=limits, litert=litert)
 
     @property
     def uid_per_job(self) -> bool:
@@ -35,12 +32,6 @@ class Bare:
 
     def launch(self, box: Path, command: Sequence[str]) -> Launch:
         """How to start `command`."""
-        mortal = [self.setpriv, "--pdeathsig=KILL", "--"] if self.setpriv else []
-        first = [self.choom, *FIRST_TO_GO] if self.choom else []
         limited = self.limits.command(self.prlimit, count_processes=False) if self.prlimit else []
         own = {**job_environment(self.litert), "HOME": str(box), "TMPDIR": str(box / "out")}
-        return Launch(
-            command=(*mortal, *first, *limited, *command),
-            environment=own,
-            filter=None,
-        )
+        return Launch(command=(*limited, *command), environment=own)

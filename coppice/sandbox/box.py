@@ -26,7 +26,7 @@ Command = Callable[[Path], Sequence[str]]
 
 
 class Walls(Protocol):
-    """What stands between a job and the machine: `Bubblewrap` or `Bare`."""
+    """What stands between a job and the machine: `Bubblewrap`, `Landlocked` or `Bare`."""
 
     @property
     def uid_per_job(self) -> bool:
@@ -56,6 +56,12 @@ class Box:
         for path in (self.folder / REQUEST, self.folder / IN, *(self.folder / IN).rglob("*")):
             if path.exists():
                 path.chmod(0o755 if path.is_dir() else 0o644)
+
+    def unload(self, job: Path) -> None:
+        """Move a job's files back to where they came from; only while nothing of the job has run."""
+        for name in (REQUEST, IN):
+            if (self.folder / name).exists():
+                shutil.move(self.folder / name, job / name)
 
     def destroy(self) -> None:
         """Kill the process, wait until everything in it is dead, remove the folder."""

@@ -17,8 +17,9 @@ from pathlib import Path
 
 from coppice.errors import IsolationUnavailable
 from coppice.sandbox import seccomp, view
+from coppice.sandbox.cgroups import Cgroups
 from coppice.sandbox.launch import Launch, job_environment
-from coppice.sandbox.limits import FIRST_TO_GO, Limits
+from coppice.sandbox.limits import Limits
 
 #: What a job believes to be, whoever it is on the host.
 JOB_UID = 1000
@@ -36,25 +37,25 @@ class Bubblewrap:
     """Runs commands in sandboxes of their own."""
 
     bwrap: str
-    choom: str
     prlimit: str
     setpriv: str | None  # for root only
     limits: Limits
     filter: bytes
+    cgroups: Cgroups | None = None
     #: The environment of TensorFlow and LiteRT, which jobs may read and run.
     litert: Path | None = None
 
     @classmethod
-    def find(cls, limits: Limits, *, litert: Path | None = None) -> Bubblewrap:
+    def find(cls, limits: Limits, *, litert: Path | None = None, cgroups: Cgroups | None = None) -> Bubblewrap:
         """The tools of this machine; raises IsolationUnavailable naming the package that is missing."""
         return cls(
             bwrap=_tool("bwrap", package="bubblewrap"),
-            choom=_tool("choom", package="util-linux"),
             prlimit=_tool("prlimit", package="util-linux"),
             setpriv=_tool("setpriv", package="util-linux") if os.geteuid() == 0 else None,
             limits=limits,
             filter=seccomp.program(),
             litert=litert,
+            cgroups=cgroups,
         )
 
     @property
@@ -72,11 +73,11 @@ class Bubblewrap:
             *("--unshare-user", "--unshare-all", "--uid", str(JOB_UID), "--gid", str(JOB_UID)),
             *("--hostname", "job", "--new-session", "--chdir", "/tmp"),  # noqa: S108
             *(part for name, value in job_environment(self.litert).items() for part in ("--setenv", name, value)),
-            *("--seccomp", Launch.FILTER),
+            *("--seccomp", Launch.GIVEN),
         )
         outer: tuple[str, ...] = ()
         if self.setpriv is not None:
-            uid = _draw_uid()
+            uid = draw_uid()
             os.chown(box / view.OUT, uid, uid)
             outer = (
                 # The inner bubblewrap writes its maps below this /proc, which the job itself then never sees.
@@ -89,7 +90,6 @@ class Bubblewrap:
             handle = ("--",)
         return Launch(
             command=(
-                *(self.choom, *FIRST_TO_GO),
                 *outer,
                 *inner,
                 *handle,
@@ -98,7 +98,8 @@ class Bubblewrap:
             ),
             # A sandbox without a word of the service's environment: its init process would show it in /proc.
             environment={},
-            filter=self.filter,
+            given=self.filter,
+            group=self.limits.group(self.cgroups),
         )
 
 
@@ -113,7 +114,7 @@ def _tool(name: str, *, package: str) -> str:
     return path
 
 
-def _draw_uid() -> int:
+def draw_uid() -> int:
     """A uid that nobody else has, out of those that exist in this container."""
     ranges = [line.split() for line in Path("/proc/self/uid_map").read_text("ascii").splitlines()]
     highest = max(int(start) + int(count) for start, _, count in ranges)

@@ -60,7 +60,8 @@ class Facts:
     status: int  # exit status, or minus the signal
     stopped: Stop | None
     seconds: float
-    memory_kills: int  # processes that the kernel killed on this machine for want of memory meanwhile
+    memory_kills: int  # processes that the kernel killed for want of memory meanwhile
+    exact: bool  # whether those are the job's own, counted by its control group, or any of this machine's
     stderr: str
 
 
@@ -125,11 +126,13 @@ async def _follow(
         timer.cancel()
         watching.cancel()
         listening.cancel()
+    own = process.memory_kills
     return Facts(
         status=status,
         stopped=stops[0] if stops else None,
         seconds=seconds,
-        memory_kills=memory_kills() - kills,
+        memory_kills=memory_kills() - kills if own is None else own,
+        exact=own is not None,
         stderr=await stderr.text(),
     )
 

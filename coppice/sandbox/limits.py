@@ -5,8 +5,11 @@ Wall-clock time and the total on disk have no resource limit of the kernel: `con
 
 from __future__ import annotations
 
+import resource
 from dataclasses import dataclass
+from typing import Final
 
+from coppice.sandbox.cgroups import Cgroups, Group
 from coppice.settings import Settings
 
 #: Python, torch and a job's few files need about 40; 64 processes times 256 also bounds what open pipes can hold.
@@ -20,8 +23,15 @@ CPU_GRACE_SECONDS = 2
 FILES_PER_RESULT = 4
 
 
-#: The kernel's preference among processes to kill when the machine runs out of memory: a job before its service.
-FIRST_TO_GO = ("-n", "1000", "--")
+#: Resource limit -> its name for `prlimit`.
+NAMES: Final = {
+    resource.RLIMIT_AS: "as",
+    resource.RLIMIT_CPU: "cpu",
+    resource.RLIMIT_FSIZE: "fsize",
+    resource.RLIMIT_NOFILE: "nofile",
+    resource.RLIMIT_CORE: "core",
+    resource.RLIMIT_NPROC: "nproc",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +42,7 @@ class Limits:
     seconds: int
     cpu_seconds: int
     output_bytes: int
-    processes: int
+    processes: int  # and threads
 
     @classmethod
     def of(cls, settings: Settings) -> Limits:
@@ -50,18 +60,29 @@ class Limits:
         """What everything that a job leaves on disk may take together."""
         return FILES_PER_RESULT * self.output_bytes
 
-    def command(self, prlimit: str, *, count_processes: bool) -> list[str]:
-        """The prefix that starts a command under these limits.
+    def group(self, cgroups: Cgroups | None) -> Group | None:
+        """A control group with these limits, where groups can be made."""
+        if cgroups is None:
+            return None
+        return cgroups.new(memory_bytes=self.memory_bytes, processes=self.processes)
+
+    def rlimits(self, processes: int | None) -> dict[int, tuple[int, int]]:
+        """Resource limit -> soft and hard.
 
         Processes are counted per user. Where a job has no user of its own the count would take in everything
-        else that the user runs, so there it is left out.
+        else that the user runs: there it is left out, or says what those others take, too.
         """
-        limits = [
+        limits = {
             # RLIMIT_DATA would let shared anonymous memory pass; the address space covers it.
-            f"--as={self.memory_bytes}",
-            f"--cpu={self.cpu_seconds}:{self.cpu_seconds + CPU_GRACE_SECONDS}",
-            f"--fsize={self.output_bytes}",
-            f"--nofile={OPEN_FILES}",
-            "--core=0",
-        ]
-        return [prlimit, *limits, *([f"--nproc={self.processes}"] if count_processes else []), "--"]
+            resource.RLIMIT_AS: (self.memory_bytes, self.memory_bytes),
+            resource.RLIMIT_CPU: (self.cpu_seconds, self.cpu_seconds + CPU_GRACE_SECONDS),
+            resource.RLIMIT_FSIZE: (self.output_bytes, self.output_bytes),
+            resource.RLIMIT_NOFILE: (OPEN_FILES, OPEN_FILES),
+            resource.RLIMIT_CORE: (0, 0),
+        }
+        return limits if processes is None else {**limits, resource.RLIMIT_NPROC: (processes, processes)}
+
+    def command(self, prlimit: str, *, count_processes: bool) -> list[str]:
+        """The prefix that starts a command under these limits."""
+        limits = self.rlimits(self.processes if count_processes else None)
+        return [prlimit, *(f"--{NAMES[number]}={soft}:{hard}" for number, (soft, hard) in limits.items()), "--"]

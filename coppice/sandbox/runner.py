@@ -8,6 +8,7 @@ import os
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -24,14 +25,20 @@ from coppice.sandbox.words import quoted
 
 _log = logging.getLogger(__name__)
 
+#: Boxes that one job may use up before it starts: on a busy machine a process may take longer to get ready than it has.
+_BOXES_PER_JOB = 3
+
 
 class Runner(Protocol):
     """What a worker needs of a sandbox."""
 
-    async def run(self, folder: Path, on_progress: Callable[[Progress], None]) -> Account:
+    async def run(
+        self, folder: Path, on_progress: Callable[[Progress], None], *, seconds: int | None = None
+    ) -> Account:
         """Run the job whose request.json and in/ are in `folder`; its results are in folder/out afterwards.
 
-        Raises the CoppiceError that ended the job. Cancelled, it kills everything that the job started.
+        `seconds` is the job's own limit of time; the service's own is never passed. Raises the CoppiceError that ended
+        the job. Cancelled, it kills everything that the job started.
         """
 
     def close(self) -> None:
@@ -52,21 +59,30 @@ class BoxRunner:
         self._starter = ThreadPoolExecutor(max_workers=1, thread_name_prefix="boxes")
         self._starter.submit(self._fill)
 
-    async def run(self, folder: Path, on_progress: Callable[[Progress], None]) -> Account:
+    async def run(
+        self, folder: Path, on_progress: Callable[[Progress], None], *, seconds: int | None = None
+    ) -> Account:
         """See Runner."""
         request = Request.model_validate_json((folder / REQUEST).read_bytes())
-        box = await self._take()
-        # The next box starts while this job runs.
-        self._starter.submit(self._fill)
-        try:
-            await asyncio.to_thread(box.load, folder)
-            facts = await converse(box.process, box.out, self._limits, on_progress)
-            return await asyncio.to_thread(self._judge, box, facts, request, folder / OUT)
-        except NotReady as e:
-            raise InternalError(f"The process that runs jobs did not start: {e}") from e
-        finally:
-            box.process.kill()
-            await asyncio.shield(asyncio.to_thread(box.destroy))
+        limits = self._limits if seconds is None else replace(self._limits, seconds=min(seconds, self._limits.seconds))
+        for tries in range(1, _BOXES_PER_JOB + 1):
+            box = await self._take()
+            # The next box starts while this job runs.
+            self._starter.submit(self._fill)
+            try:
+                await asyncio.to_thread(box.load, folder)
+                facts = await converse(box.process, box.out, limits, on_progress)
+                return await asyncio.to_thread(self._judge, box, facts, limits, request, folder / OUT)
+            except NotReady as e:
+                if tries == _BOXES_PER_JOB:
+                    raise InternalError(f"The process that runs jobs did not start: {e}") from e
+                _log.warning("a box was not ready for its job, which gets another: %s", e)
+                # None of the job's code has run, so what is moved back is what came.
+                await asyncio.to_thread(box.unload, folder)
+            finally:
+                box.process.kill()
+                await asyncio.shield(asyncio.to_thread(box.destroy))
+        raise AssertionError("the last try returns or raises")
 
     def close(self) -> None:
         """See Runner."""
@@ -88,8 +104,8 @@ class BoxRunner:
             opening.add_done_callback(_destroy)
             raise
 
-    def _judge(self, box: Box, facts: Facts, request: Request, destination: Path) -> Account:
-        ending = Ending(facts=facts, limits=self._limits, box=box.folder, out=box.out)
+    def _judge(self, box: Box, facts: Facts, limits: Limits, request: Request, destination: Path) -> Account:
+        ending = Ending(facts=facts, limits=limits, box=box.folder, out=box.out)
         error = verdict(ending)
         if isinstance(error, InternalError | JobCrashed):
             # The user is told what concerns the user; the operator wants to see the rest.
@@ -97,7 +113,7 @@ class BoxRunner:
         if error is not None:
             raise error
         try:
-            return collect(box.out, destination, request=request, limit=self._limits.result_bytes)
+            return collect(box.out, destination, request=request, limit=limits.result_bytes)
         except InvalidResult as e:
             raise invalid(ending, str(e)) from e
 

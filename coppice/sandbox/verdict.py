@@ -87,7 +87,9 @@ def _cpu(ending: Ending) -> CoppiceError | None:
     ended = ending.facts.status in (-signal.SIGXCPU, -signal.SIGKILL)
     # The kernel's signal could be imitated, the time that must have passed could not.
     possible = ending.facts.seconds * (os.cpu_count() or 1) >= ending.limits.cpu_seconds
-    if not ended or not possible or ending.facts.memory_kills:
+    # Only what ended by that signal can have been killed for want of memory.
+    for_memory = ending.facts.status == -signal.SIGKILL and ending.facts.memory_kills
+    if not ended or not possible or for_memory:
         return None
     return TimeLimit(
         f"The job used more than {ending.limits.cpu_seconds} s of CPU time in one process and was stopped. If the"
@@ -96,9 +98,18 @@ def _cpu(ending: Ending) -> CoppiceError | None:
 
 
 def _memory(ending: Ending) -> CoppiceError | None:
-    if ending.facts.status != -signal.SIGKILL or not ending.facts.memory_kills:
+    facts = ending.facts
+    if not facts.memory_kills or facts.status == 0:
         return None
-    return OutOfMemory("The machine ran out of memory and its kernel killed the job. Send a smaller model or input.")
+    # Without a group of the job's own the count is the machine's, and says something of this job only where it fits.
+    if not facts.exact:
+        words = "The machine ran out of memory and its kernel killed the job. Send a smaller model or input."
+        return OutOfMemory(words) if facts.status == -signal.SIGKILL else None
+    return OutOfMemory(
+        f"The job held more memory than its limit of {ending.limits.memory_bytes // MIB:,} MiB, all its processes and"
+        " temporary files together, and was stopped. Send a smaller model or input, or ask the operator for a higher"
+        " limit (job_memory_bytes)."
+    )
 
 
 def _own_words(ending: Ending) -> CoppiceError | None:

@@ -83,8 +83,7 @@ def mounts(box: Path, environment: Path | None = None) -> list[str]:
             arguments += ["--ro-bind", str(folder), str(folder)]
     # First, so that it hides nothing that lies in the host's /tmp and is bound below.
     arguments += ["--size", str(TMP_BYTES), "--tmpfs", "/tmp"]  # noqa: S108
-    code = outermost((*code_folders(), *more))
-    read_only = [*(path for path in map(Path, SYSTEM_FILES) if path.exists()), *code, box]
+    read_only = _read_only(box, more)
     devices = [Path("/dev") / name for name in DEVICES]
     # bubblewrap makes missing parents for its caller alone; the job is another user.
     links = [] if environment is None else [DEAD_LINK]
@@ -98,6 +97,17 @@ def mounts(box: Path, environment: Path | None = None) -> list[str]:
     for path in read_only:
         arguments += ["--ro-bind", str(path), str(path)]
     return [*arguments, "--bind", str(box / OUT), str(box / OUT)]
+
+
+def readable(box: Path, environment: Path | None = None) -> list[Path]:
+    """The same view as a list of what may be read, for a sandbox that has the host's own folders before it."""
+    more = () if environment is None else environment_folders(environment)
+    folders = (Path("/") / name for name in ("usr", *SYSTEM_FOLDERS))
+    return [*(folder for folder in folders if folder.is_dir()), *_read_only(box, more)]
+
+
+def _read_only(box: Path, more: Iterable[Path]) -> list[Path]:
+    return [*(path for path in map(Path, SYSTEM_FILES) if path.exists()), *outermost((*code_folders(), *more)), box]
 
 
 def _parents(paths: Iterable[Path]) -> Iterator[Path]:

@@ -14,11 +14,11 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from coppice.tracing import forward
 from coppice.tracing.composites import decomposed
+from coppice.tracing.mode import DispatchMode
 
 
 def peak(module: nn.Module, inputs: Sequence[torch.Tensor]) -> int:
@@ -32,7 +32,7 @@ def peak(module: nn.Module, inputs: Sequence[torch.Tensor]) -> int:
     return alive.most
 
 
-class _Alive(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves its modes untyped
+class _Alive(DispatchMode):
     """Adds up the storages that came into being while it is active, until each is freed."""
 
     def __init__(self) -> None:

@@ -14,8 +14,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
+from torch.utils._python_dispatch import _disable_current_modes
 from torch.utils._pytree import tree_flatten, tree_leaves, tree_unflatten
+
+from coppice.tracing.mode import DispatchMode
 
 #: What is decided by is compared relative to its largest number, unless all of them are smaller than this: rounding.
 LEAST = 1e-3
@@ -28,7 +30,7 @@ class _Decision:
     taken: tuple[Tensor, ...]  # what came of it: the outputs that are no numbers with a fraction
 
 
-class Decisions(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves its modes untyped
+class Decisions(DispatchMode):
     """Notes every decision while it is active."""
 
     def __init__(self) -> None:

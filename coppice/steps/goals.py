@@ -20,7 +20,8 @@ from coppice.records.request import Request, Spread, Target
 from coppice.steps.allocate import share
 from coppice.steps.drop import largest_within, missing
 from coppice.steps.line import Line, Prepared, first, nearby
-from coppice.steps.measure import count_macs, measure
+from coppice.steps.macs import count_macs
+from coppice.steps.measure import measure
 from coppice.steps.price import PRICES, Prices
 from coppice.steps.restore import restore
 from coppice.tracing import Network

@@ -8,20 +8,15 @@ activations (attention's own) belong to no weight and so to no group.
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import torch
 from torch import nn
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
-from torch.utils.flop_counter import flop_registry
 
 from coppice.channels import Group
 from coppice.records.report import FrozenReport, GroupReport
+from coppice.steps.macs import macs_at_weights
 from coppice.tracing import stored
-from coppice.tracing.composites import unfused
 
 _COLUMNS = ("group", "layers", "channels", "would go", "of parameters", "of MACs", "why not more")
 #: Layers named in a row before it says how many more there are.
@@ -83,51 +78,6 @@ def _parts(group: Group, stored: Mapping[str, torch.Tensor]) -> dict[str, float]
         taken = len(set(slots.position.tolist())) / stored[name].shape[axis]
         outside[name] = outside.get(name, 1.0) * (1.0 - taken)
     return {name: 1.0 - left for name, left in outside.items()}
-
-
-class _Counting(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves its modes untyped
-    """Counts the multiply-accumulates of each operator at the stored tensor that it reads."""
-
-    def __init__(self, owners: Mapping[int, str]) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.found: Counter[str] = Counter()
-        self._owners = owners
-
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
-    ) -> Any:
-        kwargs = kwargs or {}
-        count = flop_registry.get(func._overloadpacket)
-        if count is None:
-            with self:  # what a composite operator is made of is counted
-                parts = func.decompose(*args, **kwargs)
-            if parts is not NotImplemented:
-                return parts
-        result = func(*args, **kwargs)
-        if count is not None:
-            matrices = [leaf for leaf in tree_leaves((args, kwargs)) if _is_matrix(leaf)]
-            read = {owner: leaf.numel() for leaf in matrices if (owner := self._owners.get(_place(leaf))) is not None}
-            for owner, numbers in read.items():  # an LSTM's two matrices meet the same steps
-                self.found[owner] += count(*args, **kwargs, out_val=result) // 2 * numbers // sum(read.values())
-        return result
-
-
-def macs_at_weights(module: nn.Module, inputs: Sequence[torch.Tensor]) -> Mapping[str, int]:
-    """The multiply-accumulates of one forward pass by the parameter that is multiplied."""
-    owners = {_place(tensor): name for name, tensor in module.named_parameters()}
-    with torch.no_grad(), unfused(), _Counting(owners) as counting:
-        module(*inputs)
-    found: Mapping[str, int] = counting.found
-    return found
-
-
-def _is_matrix(leaf: object) -> bool:
-    return isinstance(leaf, torch.Tensor) and leaf.dim() > 1  # a bias is added, not multiplied
-
-
-def _place(tensor: torch.Tensor) -> int:
-    """Where a tensor's numbers are: a transposed weight is still that weight."""
-    return tensor.untyped_storage().data_ptr()
 
 
 def _named(layers: Sequence[str]) -> str:

@@ -18,13 +18,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
-from torch.utils.module_tracker import ModuleTracker
 
 from coppice.records.figures import significant
 from coppice.records.report import Cost, Machine
 from coppice.steps.activations import peak
-from coppice.tracing.composites import unfused
+from coppice.steps.macs import count_macs
 from coppice.tracing.leftovers import no_leftovers
 from coppice.tracing.network import Network
 
@@ -62,25 +60,6 @@ def _cost(module: nn.Module, sample: Inputs, milliseconds: np.ndarray) -> Cost:
         latency_ms=float(middle),
         latency_spread_ms=float(high - low),
     )
-
-
-def count_macs(module: nn.Module, inputs: Inputs) -> int:
-    """Multiply-accumulates of the convolutions, products and attention of one forward pass."""
-    counter = FlopCounterMode(display=False)
-    counter.mod_tracker = _AllInOne()
-    with torch.no_grad(), unfused(), counter:  # the counter knows no fused kernels
-        module(*inputs)
-    return int(counter.get_total_flops()) // 2  # it counts a multiplication and an addition as two
-
-
-class _AllInOne(ModuleTracker):
-    """Tells no modules apart: their hooks fail, without gradients, on one that is given a parameter."""
-
-    def __enter__(self) -> ModuleTracker:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """There is nothing to take away."""
 
 
 def _paired_times(models: tuple[nn.Module, nn.Module], sample: Inputs) -> np.ndarray:

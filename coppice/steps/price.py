@@ -14,8 +14,7 @@ from math import prod
 from torch import nn
 
 from coppice.records.request import Target
-from coppice.steps.inspection import macs_at_weights
-from coppice.steps.measure import count_macs
+from coppice.steps.macs import count_macs, macs_at_weights
 from coppice.tracing import Network, stored
 from coppice.tracing.integers import Kept
 

@@ -20,7 +20,7 @@ from coppice.errors import ForwardFailed
 from coppice.records.plan import Plan
 from coppice.records.report import AS_CUT, Candidate, Fidelity, Quality
 from coppice.steps.apply import copied
-from coppice.steps.measure import count_macs
+from coppice.steps.macs import count_macs
 from coppice.steps.quality import Judge, apart
 from coppice.tracing import Network
 from coppice.tracing.samples import FEWEST, Samples

@@ -12,18 +12,18 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from coppice.errors import VerificationFailed
 from coppice.rules.standins import Numbers, replaced, told
 from coppice.tracing.composites import unfused
+from coppice.tracing.mode import DispatchMode
 
 #: An operator's name and what the call depends on.
 Note = tuple[str, Numbers]
 
 
-class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves its modes untyped
+class Watch(DispatchMode):
     """Notes every call that depends on a size; those at the places of `differing` are replaced."""
 
     def __init__(self, differing: Mapping[int, Note]) -> None:
@@ -49,7 +49,7 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves
         return replaced(func, args, kwargs or {}, original)
 
 
-class Precisions(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves its modes untyped
+class Precisions(DispatchMode):
     """Notes the floating-point types that a model computes in, whatever its weights are."""
 
     def __init__(self) -> None:

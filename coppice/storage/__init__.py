@@ -4,7 +4,19 @@ Here: `Storage` (put, get, fetch, delete), the keys and what a stored file is. N
 (`jobs.desk`), and HTTP.
 """
 
-from coppice.storage.keys import job_prefixes, result_key, safe_name, upload_key
-from coppice.storage.store import Download, Storage, StoredFile
+from coppice.storage.files import Download, Folder, Label, StoredFile
+from coppice.storage.keys import is_txid, job_prefixes, result_key, safe_name, upload_key
+from coppice.storage.store import Storage
 
-__all__ = ["Download", "Storage", "StoredFile", "job_prefixes", "result_key", "safe_name", "upload_key"]
+__all__ = [
+    "Download",
+    "Folder",
+    "Label",
+    "Storage",
+    "StoredFile",
+    "is_txid",
+    "job_prefixes",
+    "result_key",
+    "safe_name",
+    "upload_key",
+]

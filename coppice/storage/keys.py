@@ -34,6 +34,13 @@ def job_prefixes(txid: str) -> tuple[str, str]:
     return f"uploads/{_checked_txid(txid)}", f"results/{_checked_txid(txid)}"
 
 
+def folder_of(key: str) -> tuple[str, str]:
+    """The prefix that is deleted as a whole with a file, an attempt's or a transaction's, and the transaction."""
+    pieces = key.split("/")
+    depth = 3 if pieces[0] == "results" and len(pieces) > 3 else 2
+    return "/".join(pieces[:depth]), "".join(pieces[1:2])
+
+
 def is_txid(text: str) -> bool:
     """Whether this is a transaction id, and so a piece of a key."""
     return _TXID.fullmatch(text) is not None

@@ -15,7 +15,6 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakTensorKeyDictionary
 
@@ -26,6 +25,7 @@ from coppice.tracing.composites import unfused
 from coppice.tracing.following import Following
 from coppice.tracing.integers import Integers
 from coppice.tracing.leftovers import no_leftovers
+from coppice.tracing.mode import DispatchMode
 from coppice.tracing.network import Network, stored, tables
 from coppice.tracing.outputs import opened
 from coppice.tracing.sites import site
@@ -37,7 +37,7 @@ SEED = 0
 RuleOf = Callable[[torch._ops.OpOverload], Rule | None]
 
 
-class Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves its modes untyped
+class Tracer(DispatchMode):
     """Labels every tensor that an operator makes while the mode is active."""
 
     def __init__(self, ledger: Ledger, rule_of: RuleOf, module: nn.Module, *, whole_heads: bool) -> None:

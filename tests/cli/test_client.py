@@ -18,6 +18,7 @@ from coppice.records.frameworks import Framework
 from coppice.records.quantization import Precision
 from coppice.records.report import Progress
 from coppice.records.request import Part, Request, Task
+from coppice.records.terms import Priority, Terms
 
 Answer = tuple[int, dict[str, Any] | bytes]
 REQUEST = Request(framework=Framework.KERAS, percent=0.4, omit=("a", "b"), files={Part.MODEL: "m.h5"})
@@ -82,6 +83,31 @@ def test_submit_sends_the_documents_parameters_the_file_and_the_key(tmp_path: Pa
     assert (headers["X-IBM-Client-Id"], headers["X-IBM-Client-Secret"]) == ("id", "secret")
     assert b'name="model"; filename="m.h5"' in body
     assert b"bytes of the model" in body
+
+
+def test_submit_sends_the_terms_that_were_given_and_the_key_of_the_call(tmp_path: Path) -> None:
+    (tmp_path / "m.h5").write_bytes(b"bytes of the model")
+    terms = Terms(priority=Priority.HIGH, time_limit=60)
+    with service((200, {"txid": "t", "message": "ok"})) as (server, client):
+        client.submit(REQUEST, {Part.MODEL: tmp_path / "m.h5"}, terms=terms, idempotency_key="mine")
+
+    ((_method, path, headers, _body),) = server.asked
+    assert path.endswith("&priority=high&time_limit=60")
+    assert headers["Idempotency-Key"] == "mine"
+
+
+def test_the_jobs_of_all_pages_are_listed() -> None:
+    pages = ({"jobs": [{"txid": "3"}, {"txid": "2"}], "next": "two"}, {"jobs": [{"txid": "1"}]})
+    with service((200, pages[0]), (200, pages[1]), (200, {"txid": "1", "message": "gone"})) as (server, client):
+        assert [job["txid"] for job in client.jobs(state="done")] == ["3", "2", "1"]
+        client.delete("1")
+
+    asked = [(method, path) for method, path, _headers, _body in server.asked]
+    assert asked == [
+        ("GET", "/api/jobs?state=done"),
+        ("GET", "/api/jobs?state=done&after=two"),
+        ("POST", "/api/delete?txid=1"),
+    ]
 
 
 def test_an_earlier_result_is_quantized_by_its_txid_alone(tmp_path: Path) -> None:

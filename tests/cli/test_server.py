@@ -50,6 +50,24 @@ def test_a_service_quantizes_to_the_same_bytes(files: Path, coppice: Coppice, se
     assert (files / "there" / name).read_bytes() == (files / "here" / name).read_bytes()
 
 
+def test_ones_jobs_are_listed_and_deleted_from_the_command_line(coppice: Coppice, service: Service) -> None:
+    there = ("--server", service.url, "--insecure")
+    failing = (*SMALL, "--percent", "0.4", "--omit", "nothere", "-o", "out.pt", "--priority", "high", *there)
+    assert coppice("prune", *failing).returncode == 2
+    listed = coppice("jobs", "list", "--state", "failed", "--json", *there)
+    (job,) = json.loads(listed.stdout)["jobs"]
+    assert (job["code"], job["priority"], job["call"]) == ("unknown_layer", "high", "pt_prune")
+    assert job["txid"] in coppice("jobs", "list", *there).stdout
+    assert coppice("jobs", "delete", job["txid"], *there).returncode == 0
+    assert coppice("jobs", "delete", job["txid"], *there).returncode == 7  # unknown by now
+    assert json.loads(coppice("jobs", "list", "--json", *there).stdout) == {"jobs": []}
+
+
+def test_terms_are_for_a_service(coppice: Coppice) -> None:
+    alone = coppice("prune", *SMALL, "--percent", "0.4", "-o", "out.pt", "--priority", "high", "--json")
+    assert (alone.returncode, json.loads(alone.stdout)["field"]) == (2, "priority")
+
+
 def test_a_job_that_fails_there_ends_with_its_own_code_here(coppice: Coppice, service: Service) -> None:
     arguments = (*SMALL, "--percent", "0.4", "--omit", "nothere", "-o", "out.pt", "--server", service.url)
     failed, untrusted = coppice("prune", *arguments, "--insecure", "--json"), coppice("prune", *arguments)

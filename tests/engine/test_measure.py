@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from coppice.steps.measure import count_macs
+from coppice.steps.macs import count_macs
 
 
 class Positions(nn.Module):

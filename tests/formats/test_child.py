@@ -32,7 +32,7 @@ def model(text: str) -> Model:
 
 
 def test_a_job_ends_with_a_report_and_its_files(tmp_path: Path) -> None:
-    noisy = model("print('{\"ready\": false}')\n" + NET)
+    noisy = model("print('{\"ready\": false}')\nimport sys; print('compiler:', 'torch._dynamo' in sys.modules)\n" + NET)
     request, _ = upload(tmp_path, noisy)
     done = child(tmp_path)
     assert done.returncode == 0, done.stderr
@@ -41,6 +41,7 @@ def test_a_job_ends_with_a_report_and_its_files(tmp_path: Path) -> None:
     steps = [Progress.model_validate_json(line) for line in rest]
     assert [step.fraction for step in steps] == sorted(step.fraction for step in steps)
     assert "ready" in done.stderr  # the user's print
+    assert "compiler: False" in done.stderr  # a quarter of the time that a process of a job takes to start
     report = Report.model_validate_json((tmp_path / "out" / "report.json").read_bytes())
     assert report.request == request
     assert report.after.parameters == 596_042

@@ -61,6 +61,34 @@ except OSError:
     time.sleep(10**6)
 """
 
+#: Waits after it, so that whoever watches the disk has the time to see it.
+MANY_FILES = """
+import time
+from pathlib import Path
+out = Path(__file__).parents[2] / "out"
+for number in range(12_000):
+    (out / str(number)).touch()
+time.sleep(10**6)
+"""
+
+DEEP_FOLDERS = """
+import os, time
+from pathlib import Path
+os.chdir(Path(__file__).parents[2] / "out")
+for _ in range(500):
+    os.mkdir("d")
+    os.chdir("d")
+os.chmod(".", 0)
+time.sleep(10**6)
+"""
+
+THREADS = """
+import threading
+go = threading.Event()
+for _ in range(10**4):
+    threading.Thread(target=go.wait, daemon=True).start()
+"""
+
 FLOOD = """
 import os
 line = b"all work and no play " * 50_000
@@ -155,6 +183,14 @@ CASES = {
         "job_output_bytes",
         forward="from pathlib import Path\n(Path(__file__).parents[2] / 'out' / 'big').write_bytes(bytes(10**8))",
     ),
+    "files without end": case("disk_limit", "10,000 files in all", "job_output_bytes", forward=MANY_FILES),
+    "folders without end": case("disk_limit", "10,000 files in all", "job_output_bytes", forward=DEEP_FOLDERS),
+    "descriptors without end": case(
+        "job_crashed",  # there is none left to write the reason to
+        "Too many open files",
+        forward="import os\nkept = [os.open('/dev/null', 0) for _ in range(10**6)]",
+    ),
+    "threads without end": case("forward_failed", "can't start new thread", forward=THREADS),
     "an attack on its own upload": case(
         "forward_failed",
         f"destroyed: {['OSError'] * 5}",

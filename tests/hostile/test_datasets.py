@@ -6,12 +6,14 @@ import io
 import pickle
 import zipfile
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from numpy.lib import format as npy
-from torch.utils.data import DataLoader, IterableDataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from tests.hostile.case import Case, End, pytorch, saved, source
 from tests.hostile.test_keras_uploads import small as small_keras
@@ -63,6 +65,44 @@ class Endless(torch.utils.data.IterableDataset):
 """
 
 
+PATHS = """
+class Paths(torch.utils.data.Dataset):
+    def __getitem__(self, index):
+        with open(f"/kaggle/input/{index}.png", "rb") as image:
+            return image.read()
+    def __len__(self):
+        return 9
+"""
+
+
+class Paths(Dataset[Any]):
+    """Stands in the class file, too: there it opens files of the user's machine."""
+
+    def __getitem__(self, index: int) -> Any:
+        raise NotImplementedError
+
+    def __len__(self) -> int:
+        return 9
+
+
+class Cropped(Dataset[Any]):
+    """Holds what can't be pickled."""
+
+    def __init__(self) -> None:
+        self.transform: Callable[[int], int] = lambda image: image
+
+    def __getitem__(self, index: int) -> Any:
+        return self.transform(index)
+
+
+def unfinished() -> bytes:
+    """What torch.save leaves behind when it fails."""
+    buffer = io.BytesIO()
+    with suppress(AttributeError):
+        torch.save(DataLoader(Cropped()), buffer)
+    return buffer.getvalue()
+
+
 class Endless(IterableDataset[Any]):
     """Stands in the class file of the upload, too: there it looks for its first sample forever."""
 
@@ -71,7 +111,12 @@ class Endless(IterableDataset[Any]):
 
 
 def endless() -> bytes:
-    content, buffer = saved(DataLoader(Endless())), io.BytesIO()
+    return of_the_class_file(Endless())
+
+
+def of_the_class_file(samples: Dataset[Any]) -> bytes:
+    """A loader as it is saved where the class file of the upload is a module."""
+    content, buffer = saved(DataLoader(samples)), io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(content)) as old, zipfile.ZipFile(buffer, "w") as new:
         for name in old.namelist():
             new.writestr(name, old.read(name).replace(__name__.encode(), b"small"))
@@ -135,6 +180,16 @@ CASES = {
             "model": ("small.onnx", good_onnx().SerializeToString()),
             "dataset": ("samples.npz", npz(x=IMAGES)),
         },
+    ),
+    "a loader of paths": Case(
+        code="dataset_invalid",
+        says=("holds the paths of its data and not the data", "0.png is not here"),
+        files=lambda: pytorch(class_def=source(top=PATHS), dataset=of_the_class_file(Paths())),
+    ),
+    "a loader that couldn't be saved": Case(
+        code="dataset_invalid",
+        says=("was not finished by torch.save", "lambda"),
+        files=lambda: pytorch(dataset=unfinished()),
     ),
     "a loader that never comes to an end": Case(
         code="time_limit",

@@ -69,6 +69,36 @@ CASES = {
         "model.pt is not a regular file",
         forward=FORGED_REPORT.format(make='os.mkfifo(job / "out" / "model.pt")'),
     ),
+    "a forged report of a second name for a file": case(
+        "job_crashed",
+        "model.pt is linked from elsewhere",
+        forward=FORGED_REPORT.format(
+            make='(job / "out" / "a").write_text("x"); os.link(job / "out" / "a", job / "out" / "model.pt")'
+        ),
+    ),
+    "a forged report of a folder": case(
+        "job_crashed",
+        "model.pt is not a regular file",
+        forward=FORGED_REPORT.format(make='(job / "out" / "model.pt").mkdir()'),
+    ),
+    "a forged report of a link to a device": case(
+        "job_crashed",
+        "model.pt can't be opened",
+        forward=FORGED_REPORT.format(make='os.symlink("/dev/zero", job / "out" / "model.pt")'),
+    ),
+    "a forged report of a hole of a terabyte": case(
+        "forward_failed",
+        "File too large",
+        forward=FORGED_REPORT.format(make='os.truncate(os.open(job / "out" / "model.pt", 65), 1 << 40)'),
+    ),
+    "a forged report that is a link": case(
+        "job_crashed",
+        "report.json can't be opened",
+        forward=FORGED_REPORT.format(
+            make='(job / "out" / "report.json").rename(job / "out" / "a");'
+            ' os.symlink(job / "out" / "a", job / "out" / "report.json")'
+        ),
+    ),
     "a forged report of a file that is not there": case(
         "job_crashed", "model.pt can't be opened", forward=FORGED_REPORT.format(make="")
     ),

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import pickle
+import struct
+import warnings
 import zipfile
+from collections.abc import Callable
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +20,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from tests.hostile.case import Case, End, asked, pytorch, saved, source, weights
+from tests.serving import Files
 
 pytestmark = pytest.mark.slow
 
@@ -57,6 +63,67 @@ def zipped(members: dict[str, bytes], method: int) -> bytes:
 def compressed_weights() -> bytes:
     with zipfile.ZipFile(io.BytesIO(saved({"conv.weight": torch.zeros(64 * 1024 * 1024)}))) as plain:
         return zipped({name: plain.read(name) for name in plain.namelist()}, zipfile.ZIP_DEFLATED)
+
+
+def two_of_a_name() -> bytes:
+    """Which of the two is read is up to the reader."""
+    buffer = io.BytesIO(weights())
+    with zipfile.ZipFile(buffer, "a") as archive, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        archive.writestr(next(n for n in archive.namelist() if n.endswith("data.pkl")), pickle.dumps(Bomb()))
+    return buffer.getvalue()
+
+
+def overlapping() -> bytes:
+    """A hundred members that are all the same bytes."""
+    with zipfile.ZipFile(io.BytesIO(weights())) as old:
+        members = {name: old.read(name) for name in old.namelist()}
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+        largest = max(archive.filelist, key=lambda info: info.file_size)
+        for number in range(100):
+            info = copy(largest)
+            info.filename = info.orig_filename = f"archive/data/{number + 100}"
+            archive.filelist.append(info)
+    return buffer.getvalue()
+
+
+def safetensors(header: Any, content: bytes = bytes(8), *, length: int | None = None) -> bytes:
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    return struct.pack("<Q", len(text) if length is None else length) + text + content
+
+
+def entry(shape: list[int], start: int, end: int, kind: str = "F32") -> dict[str, Any]:
+    return {"dtype": kind, "shape": shape, "data_offsets": [start, end]}
+
+
+#: What each lies about, and what is said of it.
+FORGED: dict[str, tuple[bytes, str]] = {
+    "a shape beyond the data": (safetensors({"a": entry([1 << 40], 0, 8)}), "shape"),
+    "a shape beyond all numbers": (safetensors({"a": entry([1 << 62, 1 << 62], 0, 8)}), "overflow"),
+    "tensors that overlap": (safetensors({"a": entry([1], 0, 4), "b": entry([1], 2, 6)}), "offset"),
+    "a hole": (safetensors({"a": entry([1], 4, 8)}), "offset"),
+    "bytes of nobody": (safetensors({"a": entry([1], 0, 4)}), "not fully covered"),
+    "an unknown type": (safetensors({"a": entry([1], 0, 8, "F99")}), "unknown variant"),
+    "120 MiB of remarks": (
+        safetensors({"__metadata__": {"a": "x" * (120 << 20)}, "a": entry([2], 0, 8)}),
+        "header too large",
+    ),
+}
+
+
+def forged_weights(content: bytes) -> Callable[[], Files]:
+    return lambda: {**pytorch(), "weights": ("small.safetensors", content)}
+
+
+def forged_samples(content: bytes) -> Callable[[], Files]:
+    return lambda: {**pytorch(), "dataset": ("samples.safetensors", content)}
+
+
+def legacy(value: Any) -> bytes:
+    return saved(value, _use_new_zipfile_serialization=False)
 
 
 def state(**changed: torch.Tensor) -> bytes:
@@ -117,6 +184,51 @@ CASES = {
         says=("is compressed", "Save it again"),
         files=lambda: pytorch(weights=compressed_weights()),
     ),
+    "two members of one name": Case(
+        code="hostile_file", says=("two of its members have one name",), files=lambda: pytorch(weights=two_of_a_name())
+    ),
+    "members that overlap": Case(
+        code="hostile_file", says=("larger than the file itself",), files=lambda: pytorch(weights=overlapping())
+    ),
+    "a pickle bomb of before torch 1.6": Case(
+        code="unknown_format",
+        says=("posix.system", "runs code on the machine"),
+        files=lambda: pytorch(weights=legacy({"a": Bomb()})),
+    ),
+    "a pickle bomb of before torch 1.6 for a dataset": Case(
+        code="dataset_invalid", says=("not a DataLoader",), files=lambda: pytorch(dataset=legacy(Bomb()))
+    ),
+    "half of weights of before torch 1.6": Case(
+        code="truncated_file",
+        says=("damaged or truncated",),
+        files=lambda: pytorch(weights=legacy(torch.load(io.BytesIO(weights())))[:-30]),
+    ),
+    "a header of a terabyte": Case(
+        code="unknown_format", says=("of an unknown kind",), files=forged_weights(safetensors({}, length=1 << 40))
+    ),
+    "a name of a hundred thousand letters": Case(
+        code="state_dict_mismatch",
+        says=(f"{'x' * 200}. Send the state dict",),
+        files=forged_weights(safetensors({"x" * 100_000: entry([2], 0, 8)})),
+    ),
+    "a sample of one number": Case(
+        code="dataset_invalid",
+        says=("one sample has the shape",),
+        files=forged_samples(safetensors({"x": entry([2], 0, 8)})),
+    ),
+    **{
+        f"weights with {name}": Case(
+            code="truncated_file", says=("damaged safetensors file", says), files=forged_weights(content)
+        )
+        for name, (content, says) in FORGED.items()
+    },
+    **{
+        f"samples with {name}": Case(
+            code="truncated_file", says=("damaged safetensors file", says), files=forged_samples(content)
+        )
+        for name, (content, says) in FORGED.items()
+        if "remarks" not in name
+    },
     "an unknown layer": Case(code="unknown_layer", says=("fc9", "conv", "head"), query=asked(ommitted="fc9,head")),
     "a syntax error": Case(
         code="class_file_invalid",

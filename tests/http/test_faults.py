@@ -11,6 +11,7 @@ from coppice.errors import InternalError
 from coppice.jobs.desk import Desk
 from coppice.records.job import Job
 from coppice.settings import Settings
+from coppice.version import __version__
 from tests.http.service import files_under, served
 
 MODEL = {"model": ("net.h5", b"model")}
@@ -93,4 +94,5 @@ def test_every_answer_has_an_id_of_its_own(settings: Settings) -> None:
 
 
 def test_healthz_is_small(settings: Settings) -> None:
-    assert served(settings.model_copy(update={"keys_required": True})).get("/healthz").json() == {"status": "ok"}
+    health = served(settings.model_copy(update={"keys_required": True})).get("/healthz").json()
+    assert health == {"status": "ok", "version": __version__, "isolation": None}

@@ -72,8 +72,11 @@ def _status(server: Served) -> int:
     return int(curl("-s", "-o", "/dev/null", "-w", "%{http_code}", "-F", "percent=0.4", f"{server.url}/api/tf_prune"))
 
 
-def test_an_upload_that_stalls_is_given_up_and_leaves_nothing(settings: Settings) -> None:
-    with api_process(settings.model_copy(update={"upload_stall_seconds": 1})) as server:
+@pytest.mark.parametrize(("limit", "seconds"), [("upload_stall_seconds", 1), ("uploads_seconds", 2)])
+def test_an_upload_that_stalls_or_takes_too_long_is_given_up_and_leaves_nothing(
+    settings: Settings, limit: str, seconds: int
+) -> None:
+    with api_process(settings.model_copy(update={limit: seconds})) as server:
         status, _headers, body = answer_of(begin_upload(server, sent=1000))
     assert (status, body["code"], body["txid"]) == (408, "upload_stalled", "N/A")
     assert uploaded(settings) == []

@@ -14,6 +14,8 @@ from coppice.records.frameworks import Framework
 from coppice.records.inputs import Input
 from coppice.records.quantization import Activations, Format, Precision, Rounding
 from coppice.records.request import CRITERIA, MOST, SHOWN, Heads, Part, Request, Spread, Target, Task
+from coppice.records.terms import READERS as TERM_READERS
+from coppice.records.terms import Terms
 from coppice.records.texts import READERS, written
 from coppice.settings import Settings
 from tests.http.service import served
@@ -124,12 +126,18 @@ def test_what_is_written_is_read_as_the_same() -> None:
 
 
 def test_the_calls_have_a_parameter_for_every_attribute_and_the_client_knows_its_name() -> None:
-    names = {parameter.attribute: parameter.name for parameter in PARAMETERS}
+    names = {parameter.attribute: parameter.name for parameter in PARAMETERS if parameter.of is Request}
     assert names.keys() == READERS.keys() == Request.model_fields.keys() - {"task", "files"}
     assert {attribute: name for attribute, name in names.items() if attribute != name} == {
         **CLIENT_NAMES,
         "framework": "model_type",  # which the client says by the call
     }
+
+
+def test_the_calls_have_a_parameter_for_every_attribute_of_the_terms() -> None:
+    names = {parameter.attribute: parameter.name for parameter in PARAMETERS if parameter.of is Terms}
+    assert names.keys() == TERM_READERS.keys() == Terms.model_fields.keys()
+    assert all(attribute == name for attribute, name in names.items())
 
 
 def test_the_servers_criteria_are_those_of_the_engine() -> None:

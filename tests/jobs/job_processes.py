@@ -17,12 +17,13 @@ from pathlib import Path
 from typing import TypeVar
 from uuid import uuid4
 
-from coppice.errors import JobCrashed
+from coppice.errors import JobCrashed, TimeLimit
 from coppice.jobs.desk import Desk
 from coppice.records.frameworks import Framework
 from coppice.records.job import Job, JobState
 from coppice.records.report import Artifact, Check, Cost, Progress, Report, Verification
 from coppice.records.request import Part, Request
+from coppice.records.terms import Terms
 from coppice.settings import Settings
 from coppice.storage import Storage, upload_key
 
@@ -37,26 +38,30 @@ ENDED = {JobState.DONE, JobState.FAILED, JobState.CANCELLED, JobState.EXPIRED}
 
 WORKER = """
 import sys
+from coppice.jobs.seats import Seat
 from coppice.jobs.worker import run
 from coppice.settings import load
 from tests.jobs.job_processes import ScriptRunner
-run(load(), lambda folder: ScriptRunner(), slot=int(sys.argv[1]))
+run(load(), lambda folder: ScriptRunner(), Seat.of(sys.argv[1:]))
 """
 
 #: What `coppice serve` starts, with workers that run scripts, and with a process that does nothing for the HTTP one.
 SERVICE = f"""
 import os, sys
 from coppice.jobs.processes import Program, keep_running
+from coppice.jobs.supervisor import seats_of
 from coppice.settings import load
 idle = Program(name="idle", command=(sys.executable, "-c", "import time; time.sleep(3600)"))
 workers = [
-    Program(name=f"worker {{slot}}", command=(sys.executable, "-c", {WORKER!r}, str(slot)))
-    for slot in range(load().workers)
+    Program(name=seat.executor, command=(sys.executable, "-c", {WORKER!r}, seat.queue, str(seat.slot), seat.executor))
+    for seat in seats_of(load())
 ]
-keep_running([idle, *workers], dict(os.environ))
+keep_running([idle, *workers], dict(os.environ), drain_seconds=load().drain_seconds)
 """
 
 REQUEST = Request(framework=Framework.KERAS, percent=0.4, files={Part.MODEL: "net.h5"})
+
+TERMS = Terms()
 
 FINISH = "open('out/model.h5', 'w').write('pruned')"
 CRASH = "raise SystemExit(3)"
@@ -83,16 +88,19 @@ while not os.path.exists({str(gate)!r}):
 class ScriptRunner:
     """Runs the uploaded script in a real process; what it prints is its progress."""
 
-    async def run(self, folder: Path, on_progress: Callable[[Progress], None]) -> Report:
+    async def run(self, folder: Path, on_progress: Callable[[Progress], None], *, seconds: int | None = None) -> Report:
         (folder / "out").mkdir()
         child = await asyncio.create_subprocess_exec(
             sys.executable, "-S", next((folder / "in" / "model").iterdir()), cwd=folder, stdout=asyncio.subprocess.PIPE
         )
         assert child.stdout is not None
         try:
-            async for line in child.stdout:
-                on_progress(Progress.model_validate_json(line))
-            code = await child.wait()
+            async with asyncio.timeout(seconds):
+                async for line in child.stdout:
+                    on_progress(Progress.model_validate_json(line))
+                code = await child.wait()
+        except TimeoutError as e:
+            raise TimeLimit(f"the script ran longer than {seconds} s") from e
         finally:
             with contextlib.suppress(ProcessLookupError):
                 child.kill()
@@ -126,7 +134,7 @@ def until(look: Callable[[], T | None], what: str) -> T:
     raise AssertionError(f"waited {DEADLINE_SECONDS:.0f} s for {what}")
 
 
-def send(settings: Settings, script: str, *, client: str = "ann") -> str:
+def send(settings: Settings, script: str, *, client: str = "ann", terms: Terms = TERMS) -> str:
     """Upload a script and submit it, as the HTTP side does."""
     txid = str(uuid4())
 
@@ -135,7 +143,7 @@ def send(settings: Settings, script: str, *, client: str = "ann") -> str:
             yield script.encode()
 
         file = await Storage(settings).put(upload_key(txid, Part.MODEL, "net.h5"), chunks(), limit=10_000)
-        Desk(settings).submit(txid=txid, client=client, request=REQUEST, uploads=[file])
+        Desk(settings).submit(txid=txid, client=client, request=REQUEST, uploads=[file], terms=terms)
 
     asyncio.run(upload())
     return txid
@@ -183,9 +191,11 @@ def killed_at_the_end(process: subprocess.Popen[str]) -> Iterator[subprocess.Pop
         stop(process, signal.SIGKILL)
 
 
-def worker(settings: Settings, slot: int = 0) -> contextlib.AbstractContextManager[subprocess.Popen[str]]:
+def worker(
+    settings: Settings, slot: int = 0, *, executor: str | None = None
+) -> contextlib.AbstractContextManager[subprocess.Popen[str]]:
     """A worker whose jobs are scripts."""
-    return killed_at_the_end(start(settings, WORKER, str(slot)))
+    return killed_at_the_end(start(settings, WORKER, "cpu", str(slot), executor or f"cpu-{slot}"))
 
 
 def stop(process: subprocess.Popen[str], number: signal.Signals) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from uuid import uuid4
 
@@ -20,7 +20,6 @@ from coppice.jobs.attempt import Tools, attempt
 from coppice.jobs.database import open_database
 from coppice.jobs.desk import Desk
 from coppice.jobs.queue import _STATES, JobFailedError, Queue
-from coppice.jobs.sweep import sweep_expired, sweep_unaccepted
 from coppice.jobs.tables import JobRow
 from coppice.records.job import JobState
 from coppice.records.report import Progress, Report
@@ -155,7 +154,9 @@ def test_a_job_cancelled_at_the_last_moment_publishes_nothing(settings: Settings
     desk, txid = Desk(settings), send(settings, FINISH)
 
     class CancelledMeanwhile(ScriptRunner):
-        async def run(self, folder: Path, on_progress: Callable[[Progress], None]) -> Report:
+        async def run(
+            self, folder: Path, on_progress: Callable[[Progress], None], *, seconds: int | None = None
+        ) -> Report:
             report = await super().run(folder, on_progress)
             desk.cancel(txid, "ann")
             return report
@@ -171,27 +172,3 @@ def test_a_job_cancelled_at_the_last_moment_publishes_nothing(settings: Settings
         asyncio.run(attempt(late, txid))
     job = desk.job(txid, "ann")
     assert (job.state, job.filename, job.artifacts) == (JobState.CANCELLED, None, ())
-
-
-def test_the_sweep_takes_what_ended_long_ago_and_what_nobody_accepted(settings: Settings, tools: Tools) -> None:
-    desk, queue, storage = Desk(settings), Queue(tools.engine), Storage(settings)
-    done, waiting, cancelled = (send(settings, FINISH) for _ in range(3))
-    asyncio.run(attempt(tools, done))
-    # As if the process had been killed between the two writes of a cancellation.
-    queue.cancel(cancelled)
-    unaccepted = str(uuid4())
-    (settings.data_dir / "store" / "uploads" / unaccepted).mkdir()
-    (settings.data_dir / "store" / "uploads" / "lost+found").mkdir()  # not ours, not touched
-
-    asyncio.run(sweep_expired(tools.engine, queue, storage, timedelta(hours=1)))
-    assert stored(settings) == {done, waiting, cancelled, unaccepted}
-    asyncio.run(sweep_unaccepted(tools.engine, storage))
-    assert stored(settings) == {done, waiting, cancelled}
-    asyncio.run(sweep_expired(tools.engine, queue, storage, timedelta(seconds=-2)))
-    assert stored(settings) == {waiting}
-    assert desk.job(cancelled, "ann").state is JobState.CANCELLED
-
-
-def stored(settings: Settings) -> set[str]:
-    """The transactions that have files."""
-    return {path.name for path in settings.data_dir.glob("store/*/*")} - {"lost+found"}

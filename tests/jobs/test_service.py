@@ -15,10 +15,12 @@ import pytest
 
 from coppice.errors import IsolationUnavailable, ParameterInvalid, ServiceUnavailable
 from coppice.jobs.desk import Desk
-from coppice.jobs.supervisor import serve
+from coppice.jobs.locks import hold as hold_lock
+from coppice.jobs.supervisor import seats_of, serve, work
 from coppice.records.job import JobState
 from coppice.settings import Settings
 from tests.jobs.job_processes import (
+    DEADLINE_SECONDS,
     FINISH,
     KILL_WORKER,
     SERVICE,
@@ -117,9 +119,9 @@ def test_fewer_workers_take_up_the_jobs_of_more(settings: Settings, tmp_path: Pa
 
 
 SERVE_WITHOUT_HTTP = f"""
-from coppice.jobs import supervisor
+from coppice.jobs import database, supervisor
 from coppice.settings import load
-supervisor._take_back(load())
+supervisor.take_back(database.open_database(load()), supervisor.seats_of(load()))
 {SERVICE}
 """
 
@@ -169,7 +171,7 @@ def listening_port(service: subprocess.Popen[str]) -> int:
 def test_the_real_service_says_what_it_is_and_answers_through_a_kill(settings: Settings) -> None:
     with killed_at_the_end(start(settings, SERVE)) as service:
         assert service.stdout is not None
-        said = "".join(service.stdout.readline() for _ in range(5))
+        said = "".join(service.stdout.readline() for _ in range(7))
         assert str(settings.data_dir) in said
         assert "none (" in said
         assert "API keys   not needed" in said
@@ -199,6 +201,47 @@ keep_running([
 """
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     assert ran.stderr.splitlines()[-1].endswith("The worker 0 can't run here; it says why above.")
+
+
+@pytest.mark.slow
+def test_a_service_that_is_stopped_gives_a_job_its_time_and_stops_at_once_when_told_again(
+    settings: Settings, tmp_path: Path
+) -> None:
+    settings = settings.model_copy(update={"drain_seconds": 600})
+    desk, gate, logs = Desk(settings), tmp_path / "gate", [tmp_path / "one", tmp_path / "two"]
+    first = send(settings, hold(logs[0], gate))
+    with killed_at_the_end(start(settings, SERVICE)) as service:
+        until(lambda: lines(logs[0]), "the job's start")
+        service.send_signal(signal.SIGTERM)
+        until(lambda: len(children(service.pid)) == 1, "the end of the idle process")
+        gate.touch()
+        assert service.wait(DEADLINE_SECONDS) == 0
+    assert desk.job(first, "ann").state is JobState.DONE
+    second = send(settings, hold(logs[1], tmp_path / "never"))
+    with killed_at_the_end(start(settings, SERVICE)) as service:
+        (pid,) = until(lambda: lines(logs[1]), "the job's start")
+        service.send_signal(signal.SIGTERM)
+        until(lambda: len(children(service.pid)) == 1, "the end of the idle process")
+        assert alive(int(pid))
+        assert stop(service, signal.SIGTERM) == 0
+        assert not alive(int(pid))
+    assert desk.job(second, "ann").state is JobState.RUNNING  # the next service has it in hand again
+
+
+def test_workers_alone_need_something_to_do_and_a_folder_of_their_own(settings: Settings) -> None:
+    with pytest.raises(ParameterInvalid, match="--workers"):
+        work(settings.model_copy(update={"workers": 0}))
+    with hold_lock(settings.data_dir / "work.lock", "it"), pytest.raises(ServiceUnavailable, match="--data"):
+        work(settings)
+
+
+def test_the_names_of_a_fleets_workers_are_never_used_again(settings: Settings) -> None:
+    fleet = settings.model_copy(update={"database_url": "postgresql://h/n", "queues": "cpu,gpu", "workers": 2})
+    starts = [{seat.executor for seat in seats_of(fleet)} for _ in range(2)]
+    assert [len(names) for names in starts] == [4, 4]
+    assert not starts[0] & starts[1]
+    alone = [[(seat.queue, seat.slot, seat.executor) for seat in seats_of(settings)] for _ in range(2)]
+    assert alone[0] == alone[1] == [("cpu", 0, "cpu-0")]
 
 
 def test_unprotected_jobs_are_for_this_machine_only(settings: Settings) -> None:

@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
@@ -21,11 +20,12 @@ from coppice.errors import IsolationUnavailable, Refused
 from coppice.records.frameworks import Framework
 from coppice.records.report import Account, Artifact, Check, Cost, Progress, Report, Verification
 from coppice.records.request import Request
+from coppice.sandbox import cgroups
 from coppice.sandbox.bare import Bare
 from coppice.sandbox.box import Walls
-from coppice.sandbox.bubblewrap import Bubblewrap
+from coppice.sandbox.cgroups import Cgroups, NoCgroup
 from coppice.sandbox.limits import Limits
-from coppice.sandbox.opening import open_walls
+from coppice.sandbox.opening import WALLS, examine
 from coppice.sandbox.runner import BoxRunner, private
 from coppice.settings import Settings, load
 
@@ -74,7 +74,8 @@ class Lab:
     """Runs scripts as jobs."""
 
     root: Path
-    isolation: str = "bwrap"
+    #: The walls that all tests here are run behind: `test_levels` does so again behind others.
+    isolation: str = os.environ.get("SANDBOX", "bwrap")
     limits: dict[str, Any] = field(default_factory=dict)
     opened: list[BoxRunner] = field(default_factory=list)
 
@@ -129,23 +130,36 @@ def walls(given: Settings) -> Walls:
     """The walls of an isolation, tried once."""
     if given.isolation == "none":
         return Bare.find(Limits.of(given))
-    reason = bubblewrap_missing()
+    reason = missing(given.isolation)
     if reason is not None:
         pytest.skip(reason)
-    return Bubblewrap.find(Limits.of(given))
+    return WALLS[given.isolation](Limits.of(given), None, groups())
 
 
 @cache
-def bubblewrap_missing() -> str | None:
-    """Why there is no sandbox here: a reason to skip at home, and to fail where tests must be complete."""
+def groups() -> Cgroups | None:
+    """Where control groups can be made."""
     try:
-        with tempfile.TemporaryDirectory() as folder:
-            open_walls(load({}), private(Path(folder)))
+        return cgroups.find()
+    except NoCgroup:
+        return None
+
+
+@cache
+def missing(isolation: str) -> str | None:
+    """Why there is no such sandbox here: a reason to skip at home, and to fail where tests must be complete."""
+    try:
+        examine(load({}, isolation=isolation))
     except IsolationUnavailable as e:
-        if os.environ.get("CI") == "true" or shutil.which("bwrap"):
+        if os.environ.get("CI") == "true" or (isolation == "bwrap" and shutil.which("bwrap")):
             raise
         return e.message
     return None
+
+
+def bubblewrap_missing() -> str | None:
+    """The same for namespaces."""
+    return missing("bwrap")
 
 
 @pytest.fixture
@@ -157,10 +171,11 @@ def lab(tmp_path: Path) -> Iterator[Lab]:
     assert not lab.boxes.exists() or not list(lab.boxes.iterdir()), "a box was left behind"
 
 
-@pytest.fixture(params=["bwrap", "none"])
+@pytest.fixture(params=["sandbox", "none"])
 def any_lab(lab: Lab, request: pytest.FixtureRequest) -> Lab:
     """For what must hold with and without a sandbox."""
-    lab.isolation = request.param
+    if request.param == "none":
+        lab.isolation = "none"
     return lab
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 
@@ -21,7 +22,7 @@ def test_an_endless_wait_ends_at_the_wall_clock_limit(any_lab: Lab) -> None:
     started = time.monotonic()
     with pytest.raises(TimeLimit, match=r"longer than 1 s \(wall clock\)"):
         any_lab.run("import time; time.sleep(60)", job_seconds=1)
-    assert 1 <= time.monotonic() - started < 6
+    assert 1 <= time.monotonic() - started < 30
 
 
 def test_an_endless_loop_ends_at_the_cpu_limit(any_lab: Lab) -> None:
@@ -67,6 +68,8 @@ def test_memory_in_small_pieces_is_refused_too(lab: Lab) -> None:
 
 @pytest.mark.parametrize("folder", ["/tmp", "/dev/shm"])
 def test_temporary_files_are_no_way_around_the_memory_limit(lab: Lab, folder: str) -> None:
+    if lab.isolation == "landlock":
+        pytest.skip("temporary files are on disk there, and count as what the job writes")
     found = lab.found(
         "written = 0\n"
         "try:\n"
@@ -135,13 +138,15 @@ def test_folders_without_end_end_and_are_removed(lab: Lab) -> None:
         lab.run(body)
 
 
-def test_a_machine_out_of_memory_kills_a_job_before_its_service(any_lab: Lab) -> None:
+def test_a_jobs_processes_come_after_its_services_for_memory_and_for_the_cores(any_lab: Lab) -> None:
     runner = any_lab.runner("", warm=1)
     runner._starter.submit(lambda: None).result()
     (box,) = runner._ready
     assert box.process.stdout.readline() == b'{"ready": true}\n'
-    scores = {Path(f"/proc/{pid}/oom_score_adj").read_text() for pid in processes(box.folder.name)}
-    assert scores == {"1000\n"}
+    # The process that waits for the service's end is the service's.
+    own = [pid for pid in processes(box.folder.name) if b"starter.py" not in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    assert {Path(f"/proc/{pid}/oom_score_adj").read_text() for pid in own} == {"1000\n"}
+    assert {os.getpriority(os.PRIO_PROCESS, pid) for pid in own} == {os.getpriority(os.PRIO_PROCESS, 0) + 10}
 
 
 @pytest.mark.parametrize(
@@ -152,7 +157,7 @@ def test_a_machine_out_of_memory_kills_a_job_before_its_service(any_lab: Lab) ->
 def test_the_kernels_memory_killer_is_told_by_its_own_count(
     lab: Lab, status: int, kills: int, expected: type[Exception]
 ) -> None:
-    facts = Facts(status=status, stopped=None, seconds=0.1, memory_kills=kills, stderr="")
+    facts = Facts(status=status, stopped=None, seconds=0.1, memory_kills=kills, exact=False, stderr="")
     (out := lab.root / "out").mkdir()
     ending = verdict.Ending(facts=facts, limits=LIMITS, box=lab.root, out=out)
     assert type(verdict.verdict(ending)) is expected

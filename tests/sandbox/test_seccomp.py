@@ -5,13 +5,14 @@ from __future__ import annotations
 import errno
 import platform
 import re
+import socket
 import struct
 from pathlib import Path
 
 import pytest
 
 from coppice.errors import IsolationUnavailable
-from coppice.sandbox import seccomp
+from coppice.sandbox import seccomp, system_calls
 
 from .conftest import Lab
 
@@ -24,17 +25,13 @@ ALLOWED = 0x7FFF_0000
 KILLED = 0x8000_0000
 
 
-def decision(machine: str, number: int, first_argument: int = 0, audit: int | None = None) -> int:
+def decision(
+    machine: str, number: int, arguments: tuple[int, ...] = (), *, audit: int | None = None, shared: bool = False
+) -> int:
     """What the filter answers to one call: an interpreter of classic BPF, written from its manual page."""
-    call = struct.pack(
-        "=iIQ6Q",
-        number,
-        seccomp.ARCHITECTURES[machine][1] if audit is None else audit,
-        0,
-        first_argument,
-        *(0,) * 5,
-    )
-    program = list(struct.iter_unpack("=HBBI", seccomp.program(machine)))
+    audit = seccomp.ARCHITECTURES[machine][1] if audit is None else audit
+    call = struct.pack("=iIQ6Q", number, audit, 0, *arguments, *(0,) * (6 - len(arguments)))
+    program = list(struct.iter_unpack("=HBBI", seccomp.program(machine, shared=shared)))
     counter = accumulator = 0
     while True:
         operation, when_true, when_false, value = program[counter]
@@ -58,6 +55,10 @@ def refused(error: int) -> int:
     return 0x0005_0000 | error
 
 
+#: A number on each machine, of every call that is in a table.
+TABLE = {**seccomp.ALLOWED, **seccomp.OWNERSHIP, **system_calls.read(system_calls.CHECKED)}
+
+
 @pytest.mark.parametrize("machine", HEADERS)
 def test_the_numbers_are_those_of_the_kernels_headers(machine: str) -> None:
     header = next((Path(path) for path in HEADERS[machine] if Path(path).exists()), None)
@@ -66,23 +67,45 @@ def test_the_numbers_are_those_of_the_kernels_headers(machine: str) -> None:
     pattern = re.compile(r"#define __NR(?:3264)?_(\w+)\s+(\d+)")
     numbers = {name: int(number) for name, number in pattern.findall(header.read_text())}
     column = seccomp.ARCHITECTURES[machine][0]
-    newer = {"statmount", "listmount"}  # of Linux 6.8, in no long-term distribution's headers yet
-    for name, denied in seccomp.DENIED.items():
+    if machine == "aarch64":
+        numbers["newfstatat"] = numbers["fstatat"]  # its name there, for the same call
+    # Of Linux 6.6 to 6.10: in no long-term distribution's headers yet.
+    newer = {"fchmodat2", "futex_wake", "futex_wait", "futex_requeue", "mseal"}
+    for name, known in TABLE.items():
         if name not in newer or name in numbers:
-            assert (name, numbers.get(name)) == (name, denied[column])
-    assert numbers["clone"] == seccomp.CLONE[column]
+            assert (name, numbers.get(name)) == (name, known[column])
     assert numbers["clone3"] == seccomp.CLONE3
 
 
 @pytest.mark.parametrize("machine", HEADERS)
-def test_every_denied_call_is_refused_and_its_neighbours_are_not(machine: str) -> None:
+def test_every_call_in_the_table_passes_and_all_others_are_refused(machine: str) -> None:
     column = seccomp.ARCHITECTURES[machine][0]
-    denied = {numbers[column] for numbers in seccomp.DENIED.values()}
+    plain = {numbers[column] for numbers in (*seccomp.ALLOWED.values(), *seccomp.OWNERSHIP.values())}
+    checked = {TABLE[name][column] for name in (*seccomp.CHECKS, "clone")}
     for number in range(seccomp.LAST_REVIEWED + 1):
-        if number in denied:
-            assert decision(machine, number) == refused(errno.EPERM), number
-        elif number != seccomp.CLONE3:
+        if number in plain:
             assert decision(machine, number) == ALLOWED, number
+        elif number not in checked and number != seccomp.CLONE3:
+            assert decision(machine, number) == refused(errno.EPERM), number
+
+
+#: What has been used to leave sandboxes, or to take a machine's memory without being counted.
+TEMPTING = (
+    *("ptrace", "process_vm_readv", "process_vm_writev", "pidfd_getfd", "kcmp", "process_madvise"),
+    *("unshare", "setns", "mount", "umount2", "pivot_root", "chroot", "open_tree", "move_mount", "fsopen", "fsmount"),
+    *("socket", "connect", "bind", "listen", "accept", "accept4"),
+    *("memfd_create", "memfd_secret", "shmget", "shmat", "msgget", "semget", "mq_open"),
+    *("bpf", "perf_event_open", "userfaultfd", "io_uring_setup", "io_uring_enter", "io_setup", "add_key", "keyctl"),
+    *("name_to_handle_at", "open_by_handle_at", "fanotify_init", "inotify_init1", "personality", "quotactl"),
+    *("init_module", "finit_module", "kexec_load", "reboot", "swapon", "syslog", "settimeofday", "clock_settime"),
+    *("setuid", "setgid", "setresuid", "setgroups", "capset", "setpriority", "sched_setscheduler", "ioprio_set"),
+    *("seccomp", "vmsplice", "tee", "migrate_pages", "move_pages", "mlockall", "setxattr", "sethostname"),
+)
+
+
+@pytest.mark.parametrize("name", TEMPTING)
+def test_what_has_been_used_to_leave_a_sandbox_is_not_in_the_table(name: str) -> None:
+    assert name not in TABLE
 
 
 @pytest.mark.parametrize("machine", HEADERS)
@@ -94,11 +117,50 @@ def test_calls_that_nobody_has_looked_at_do_not_exist(machine: str) -> None:
 @pytest.mark.parametrize("machine", HEADERS)
 def test_clone_makes_processes_and_threads_but_no_namespaces(machine: str) -> None:
     clone = seccomp.CLONE[seccomp.ARCHITECTURES[machine][0]]
+    assert clone is not None
     fork, thread = 0x0120_0011, 0x003D_0F00
-    assert decision(machine, clone, fork) == ALLOWED
-    assert decision(machine, clone, thread) == ALLOWED
+    assert decision(machine, clone, (fork,)) == ALLOWED
+    assert decision(machine, clone, (thread,)) == ALLOWED
     for bit in (17, 25, 26, 27, 28, 29, 30):  # CLONE_NEWNS, CGROUP, UTS, IPC, USER, PID, NET
-        assert decision(machine, clone, fork | 1 << bit) == refused(errno.EPERM)
+        assert decision(machine, clone, (fork | 1 << bit,)) == refused(errno.EPERM)
+
+
+TIOCSTI, TIOCLINUX, TCGETS = 0x5412, 0x541C, 0x5401
+PR_SET_NAME, PR_SET_DUMPABLE, PR_SET_SECCOMP, PR_SET_MM = 15, 4, 22, 35
+
+
+@pytest.mark.parametrize("machine", HEADERS)
+@pytest.mark.parametrize(
+    ("name", "arguments", "expected"),
+    [
+        ("ioctl", (0, TCGETS), ALLOWED),
+        ("ioctl", (0, TIOCSTI), refused(errno.ENOTTY)),
+        ("ioctl", (0, TIOCLINUX), refused(errno.ENOTTY)),
+        ("ioctl", (0, 0xFFFF_FFFF_0000_0000 | TIOCSTI), refused(errno.ENOTTY)),
+        ("prctl", (PR_SET_NAME,), ALLOWED),
+        ("prctl", (PR_SET_DUMPABLE,), refused(errno.EINVAL)),
+        ("prctl", (PR_SET_SECCOMP,), refused(errno.EINVAL)),
+        ("prctl", (PR_SET_MM,), refused(errno.EINVAL)),
+        ("prlimit64", (0,), ALLOWED),
+        ("prlimit64", (1,), refused(errno.EPERM)),
+        ("sched_setaffinity", (0,), ALLOWED),
+        ("sched_setaffinity", (1,), refused(errno.EPERM)),
+        ("socketpair", (socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC), ALLOWED),
+        ("socketpair", (socket.AF_UNIX, socket.SOCK_DGRAM), refused(errno.EPERM)),
+        ("socketpair", (socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC), refused(errno.EPERM)),
+    ],
+)
+def test_arguments_are_looked_at(machine: str, name: str, arguments: tuple[int, ...], expected: int) -> None:
+    number = TABLE[name][seccomp.ARCHITECTURES[machine][0]]
+    assert number is not None
+    assert decision(machine, number, arguments) == expected
+
+
+@pytest.mark.parametrize("machine", HEADERS)
+def test_where_files_are_shared_their_modes_and_owners_only_seem_to_change(machine: str) -> None:
+    for numbers in seccomp.OWNERSHIP.values():
+        if (number := numbers[seccomp.ARCHITECTURES[machine][0]]) is not None:
+            assert decision(machine, number, shared=True) == refused(0)
 
 
 def test_calls_of_another_architecture_kill() -> None:
@@ -115,7 +177,10 @@ def test_the_kernel_answers_as_the_table_says(lab: Lab) -> None:
     if platform.machine() not in HEADERS:
         pytest.skip("no table for this machine")
     column = seccomp.ARCHITECTURES[platform.machine()][0]
-    numbers = {name: pair[column] for name, pair in seccomp.DENIED.items() if pair[column] is not None}
+    allowed = {numbers[column] for numbers in TABLE.values()}
+    # The kernel's own return from a traced function, on x86_64, which no filter is asked about: it ends its caller.
+    left = {*allowed, seccomp.CLONE3, *((335, 336) if platform.machine() == "x86_64" else ())}
+    numbers = [number for number in range(seccomp.LAST_REVIEWED + 1) if number not in left]
     # Arguments that no call would find valid: an allowed one would fail with EFAULT, EINVAL or ENOSYS.
     answers = lab.found(
         "import ctypes\n"
@@ -123,9 +188,10 @@ def test_the_kernel_answers_as_the_table_says(lab: Lab) -> None:
         "def call(number):\n"
         "    ctypes.set_errno(0)\n"
         "    return libc.syscall(number, -1, -1, -1, -1, -1, -1), ctypes.get_errno()\n"
-        f"tell({{name: call(number) for name, number in {numbers!r}.items()}})"
+        f"tell([call(number) for number in {numbers!r}])"
     )
-    assert answers == {name: [-1, errno.EPERM] for name in numbers}
+    assert answers == [[-1, errno.EPERM]] * len(numbers)
+    assert len(numbers) > 150
 
 
 def test_a_job_cannot_make_a_namespace_of_its_own(lab: Lab) -> None:

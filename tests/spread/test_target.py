@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from coppice.errors import TargetUnreachable
 from coppice.records.report import Check
-from coppice.steps.measure import count_macs
+from coppice.steps.macs import count_macs
 from tests.engine.models import HardCoded, Net, network
 from tests.engine.test_random_networks import BLOCKS, Random
 from tests.spread.asking import Chain, parameters, pruned, with_more

@@ -8,7 +8,8 @@ from torch import nn
 
 from coppice.records.report import Cost
 from coppice.steps import measure as measuring
-from coppice.steps.measure import count_macs, disappointments, machine, measure
+from coppice.steps.macs import count_macs
+from coppice.steps.measure import disappointments, machine, measure
 from coppice.tracing.network import Network
 
 

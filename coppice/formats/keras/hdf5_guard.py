@@ -7,6 +7,7 @@ business, not this module's.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,6 +32,8 @@ _MAX_OBJECTS = 200_000
 _SMALL_BYTES = 1024 * 1024
 #: gzip at its best gives 1,032 to 1.
 _MAX_RATIO = 1100
+#: A chunk of an honest array is about as large as the array at most, also where it may still grow.
+_MAX_ROOM = 16
 #: Names of layers and weights: the longest list seen is 1,124.
 _MAX_ATTRIBUTE_ELEMENTS = 1_000_000
 
@@ -85,7 +88,7 @@ class _Walk:
 
     def group(self, group: h5py.Group, *, depth: int) -> None:
         """Check a group's links, then what they lead to."""
-        where = str(group.name)
+        where = str(group.name).removesuffix("/")  # of the root nothing is left, and every way begins with a stroke
         if depth > _MAX_DEPTH:
             raise self.refuse("is nested too deeply", where[:100])
         if not self._first_visit(group):
@@ -114,6 +117,10 @@ class _Walk:
             raise self.refuse("is stored in another file", where)
         if dataset.is_virtual:
             raise self.refuse("is a virtual dataset", where)
+        # libhdf5 takes memory for a whole chunk, of however small an array; its own limit is 4 GiB.
+        chunk = math.prod(dataset.chunks or ()) * dataset.dtype.itemsize
+        if chunk > max(_SMALL_BYTES, dataset.nbytes * _MAX_ROOM):
+            raise self.refuse(f"has {dataset.nbytes:,} bytes in chunks of {chunk:,}", where)
         filters = {properties.get_filter(index)[0] for index in range(properties.get_nfilters())}
         if not filters <= _FILTERS:
             raise self.refuse(f"uses the filters {sorted(filters - _FILTERS)}", where)

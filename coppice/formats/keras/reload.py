@@ -28,7 +28,7 @@ def reload_keras(pruned: nn.Module, inputs: tuple[Tensor, ...], written: Path) -
         torch.save({"inputs": inputs, "outputs": outputs}, folder / "expected.pt")
         job = {"model": str(written.absolute()), "expected": str(folder / "expected.pt")}
         try:
-            failures = run_clean("keras/clean_keras.py", job, folder, seconds=SECONDS)
+            failures = run_clean("keras/clean_keras.py", job, folder, seconds=SECONDS, with_torch=True)
         except CleanProcessFailed as e:
             raise ReloadFailed(f"{written.name} did not load back in a process of its own: {e}") from e
     if failures:

@@ -181,6 +181,6 @@ def _plain(value: Any) -> Any:
 
 def _verdict(job: dict[str, Any], folder: Path) -> Any:
     try:
-        return run_clean(SCRIPT, job, folder, seconds=SECONDS)
+        return run_clean(SCRIPT, job, folder, seconds=SECONDS, with_torch=True)
     except CleanProcessFailed as e:
         raise ReloadFailed(f"The packed file did not load back in a process of its own: {trimmed(str(e))}") from e

@@ -55,7 +55,7 @@ def reload_torch(
             shutil.copyfile(written["class_def"], modules / written["class_def"].name)
             job |= {"class_def": written["class_def"].stem, "name": user.name}
         try:
-            failures = run_clean(SCRIPT, job, folder, seconds=SECONDS)
+            failures = run_clean(SCRIPT, job, folder, seconds=SECONDS, with_torch=True)
         except CleanProcessFailed as e:
             raise ReloadFailed(
                 f"The written files did not load back in a process of their own: {trimmed(str(e))}"

@@ -15,7 +15,7 @@ from coppice.errors import StateDictMismatch, UnknownFormat
 from coppice.formats.pytorch.keys import Keys, match
 from coppice.formats.pytorch.plain_pickle import stand_ins
 from coppice.formats.pytorch.user_errors import is_out_of_memory, last_line
-from coppice.formats.pytorch.weights import AVERAGE, FIELD, MAX_NAMED, Place, Weights, dotted, is_array
+from coppice.formats.pytorch.weights import AVERAGE, FIELD, MAX_KEY, MAX_NAMED, Place, Weights, dotted, is_array
 from coppice.formats.sniff import Kind
 from coppice.records.advice import SHARDS
 
@@ -219,7 +219,7 @@ def _listed(what: str, items: list[str]) -> str:
     if not items:
         return ""
     more = f" and {len(items) - MAX_NAMED} more" if len(items) > MAX_NAMED else ""
-    return f"{what}: {', '.join(items[:MAX_NAMED])}{more}"
+    return f"{what}: {', '.join(item[:MAX_KEY] for item in items[:MAX_NAMED])}{more}"
 
 
 def _shape(value: object) -> tuple[int, ...] | str:

@@ -40,8 +40,8 @@ OPTIMIZER = re.compile(r"optim", re.IGNORECASE)
 MAX_DEPTH = 4
 #: An expanded tensor (a few stored numbers that claim to be many) is honest in a mask, and a bomb in the terabytes.
 MAX_EXPANDED_BYTES = 64 * 1024 * 1024
-#: Keys named in a message before it says "and N more".
-MAX_NAMED = 5
+#: Keys named in a message before it says "and N more", and how much of each.
+MAX_NAMED, MAX_KEY = 5, 200
 
 
 #: The way to a state dict: keys of mappings, positions in lists.
@@ -119,7 +119,11 @@ def read_weights(path: Path, *, file: str) -> Weights:
 
 
 def refuse_archive_tricks(path: Path, *, file: str, field: str) -> None:
-    """torch stores its members as they are; a compressed or overlapping one is there to grow; raises HostileFile."""
+    """Raise HostileFile for what torch.save never writes.
+
+    It stores its members as they are: a compressed or overlapping one is there to grow. Of two with one name, this
+    reader would take the one and torch the other.
+    """
     if not zipfile.is_zipfile(path):
         return
     with zipfile.ZipFile(path) as archive:
@@ -127,6 +131,8 @@ def refuse_archive_tricks(path: Path, *, file: str, field: str) -> None:
     packed = next((member.filename for member in members if member.compress_type != zipfile.ZIP_STORED), None)
     if packed is not None:
         raise HostileFile(f"{file}: {packed} is compressed, which torch.save never does. Save it again.", field=field)
+    if len({member.filename for member in members}) < len(members):
+        raise HostileFile(f"{file}: two of its members have one name. Save it again.", field=field)
     if sum(member.file_size for member in members) > path.stat().st_size:
         raise HostileFile(f"{file}: its members are larger than the file itself. Save it again.", field=field)
 

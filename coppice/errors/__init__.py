@@ -1,0 +1,163 @@
+"""Every failure that a user can meet, as one tree.
+
+    CoppiceError
+    ├── BadRequest              the call itself is wrong          400, exit 2
+    ├── BadUpload               a file is not what it should be   422, exit 3
+    ├── UserCodeError           the model's own code failed       422, exit 4
+    ├── Refused                 the model can't be cut correctly  422, exit 5
+    ├── LimitExceeded           a limit of the sandbox was hit    422, exit 6
+    ├── AccessError             key or transaction                401/404/409/410, exit 7
+    └── InternalError           our own fault                     500, exit 70
+
+A message says what happened, where, and what to do; `field` names the parameter, part or layer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from coppice.errors.calls import (
+    CrossSite,
+    FieldsMaskInvalid,
+    IdempotencyConflict,
+    InputSizeInvalid,
+    KeyInvalid,
+    MethodNotAllowed,
+    ParameterInvalid,
+    ParameterMissing,
+    PercentOutOfRange,
+    PrecisionImpossible,
+    QuotaExceeded,
+    RangeImpossible,
+    ResultExpired,
+    ResultNotReady,
+    SamplesMissing,
+    TooManyRequests,
+    UnknownAddress,
+    UnknownArtifact,
+    UnknownCriterion,
+    UnknownLayer,
+    UnknownTransaction,
+)
+from coppice.errors.families import (
+    AccessError,
+    BadRequest,
+    BadUpload,
+    CoppiceError,
+    InternalError,
+    LimitExceeded,
+    Refused,
+    UserCodeError,
+)
+from coppice.errors.models import (
+    ClassFileInvalid,
+    ConstructorFailed,
+    CriterionUnsuitable,
+    ForwardFailed,
+    NothingToPrune,
+    OutputsNotNumbers,
+    ReloadFailed,
+    TargetUnreachable,
+    UnsupportedLayer,
+    VerificationFailed,
+)
+from coppice.errors.running import (
+    DatabaseUnavailable,
+    DiskLimit,
+    IsolationUnavailable,
+    JobCrashed,
+    NotInstalled,
+    OutOfMemory,
+    ServiceUnavailable,
+    StorageUnavailable,
+    TimeLimit,
+    WorkerDied,
+)
+from coppice.errors.uploads import (
+    DatasetInvalid,
+    EmptyFile,
+    HostileFile,
+    PickledModule,
+    StateDictMismatch,
+    TruncatedFile,
+    UnknownFormat,
+    UnsupportedMediaType,
+    UploadStalled,
+    UploadTooLarge,
+    WeightsOnly,
+)
+
+__all__ = [
+    "BY_CODE",
+    "AccessError",
+    "BadRequest",
+    "BadUpload",
+    "ClassFileInvalid",
+    "ConstructorFailed",
+    "CoppiceError",
+    "CriterionUnsuitable",
+    "CrossSite",
+    "DatabaseUnavailable",
+    "DatasetInvalid",
+    "DiskLimit",
+    "EmptyFile",
+    "FieldsMaskInvalid",
+    "ForwardFailed",
+    "HostileFile",
+    "IdempotencyConflict",
+    "InputSizeInvalid",
+    "InternalError",
+    "IsolationUnavailable",
+    "JobCrashed",
+    "KeyInvalid",
+    "LimitExceeded",
+    "MethodNotAllowed",
+    "NotInstalled",
+    "NothingToPrune",
+    "OutOfMemory",
+    "OutputsNotNumbers",
+    "ParameterInvalid",
+    "ParameterMissing",
+    "PercentOutOfRange",
+    "PickledModule",
+    "PrecisionImpossible",
+    "QuotaExceeded",
+    "RangeImpossible",
+    "Refused",
+    "ReloadFailed",
+    "ResultExpired",
+    "ResultNotReady",
+    "SamplesMissing",
+    "ServiceUnavailable",
+    "StateDictMismatch",
+    "StorageUnavailable",
+    "TargetUnreachable",
+    "TimeLimit",
+    "TooManyRequests",
+    "TruncatedFile",
+    "UnknownAddress",
+    "UnknownArtifact",
+    "UnknownCriterion",
+    "UnknownFormat",
+    "UnknownLayer",
+    "UnknownTransaction",
+    "UnsupportedLayer",
+    "UnsupportedMediaType",
+    "UploadStalled",
+    "UploadTooLarge",
+    "UserCodeError",
+    "VerificationFailed",
+    "WeightsOnly",
+    "WorkerDied",
+]
+
+
+def _tree(root: type[CoppiceError]) -> Iterator[tuple[str, type[CoppiceError]]]:
+    yield root.code, root
+    for child in root.__subclasses__():
+        yield from _tree(child)
+
+
+#: code -> class, for turning a child's failure.json back into the error that it was.
+BY_CODE: dict[str, type[CoppiceError]] = dict(_tree(CoppiceError))
+if len(BY_CODE) < len(list(_tree(CoppiceError))):
+    raise RuntimeError("two errors have the same code")

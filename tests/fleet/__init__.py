@@ -1,0 +1,1 @@
+"""A fleet of real processes and real servers, and what is done to it."""
