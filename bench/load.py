@@ -240,7 +240,7 @@ def figures(seconds: float, done: Sequence[Done], samples: Sequence[Sample]) -> 
                 "files": sample.files,
                 "rows": dict(sample.rows),
             }
-            for sample in samples
+            for sample in [*samples[:: max(1, len(samples) // 12)], *samples[-1:]]  # as many as a table shows
         ],
     }
 
@@ -275,7 +275,7 @@ def show(name: str, found: Mapping[str, Any]) -> str:
         names = sorted({name for sample in samples for name in sample["memory"]})
         lines += ["", f"| s | {' MiB | '.join(names)} MiB | files | jobs rows | queue rows |"]
         lines.append("| ---: |" + " ---: |" * (len(names) + 3))
-        for sample in samples[:: max(1, len(samples) // 12)] + samples[-1:]:
+        for sample in samples:
             memory = " | ".join(str(sample["memory"].get(name, 0)) for name in names)
             queue = sum(count for table, count in sample["rows"].items() if table.endswith("workflow_status"))
             lines.append(f"| {sample['at']} | {memory} | {sample['files']} | {sample['rows']['jobs']} | {queue} |")

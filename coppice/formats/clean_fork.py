@@ -73,6 +73,8 @@ def _become_another(asked: int, said: int) -> None:
         status = 0
     except SystemExit as e:
         status = e.code if isinstance(e.code, int) else 0 if e.code is None else 1
+        if isinstance(e.code, str):
+            sys.stderr.write(f"{e.code}\n")
     except BaseException:  # noqa: BLE001  as Python itself would end
         sys.stdout.flush()
         sys.excepthook(*sys.exc_info())

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from coppice.errors import IsolationUnavailable
-from coppice.sandbox import keeper, seccomp, view
+from coppice.sandbox import keeper, seccomp, starter, view
 from coppice.sandbox.bubblewrap import draw_uid
 from coppice.sandbox.cgroups import Cgroups
 from coppice.sandbox.launch import Launch, job_environment
@@ -27,9 +27,6 @@ from coppice.sandbox.limits import Limits
 
 #: Where a job has its temporary files, in its folder of results: counted with what it writes there.
 TEMPORARY: Final = ".tmp"
-
-#: A job goes before its service when the machine runs out of memory.
-OOM_SCORE: Final = "1000"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +82,7 @@ class Landlocked:
             "devices": [f"/dev/{name}" for name in view.DEVICES],
             "writable": [str(out)],
             "limits": list(self.limits.rlimits(self._processes()).items()),
-            "oom_score_adj": OOM_SCORE,
+            "oom_score_adj": starter.OOM_SCORE,
             "environment": {**job_environment(self.litert), "HOME": str(temporary), "TMPDIR": str(temporary)},
             "filter": base64.b64encode(self.filter).decode("ascii"),
             "command": list(command),

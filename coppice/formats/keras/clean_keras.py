@@ -45,6 +45,4 @@ def failures(written: Path, expected_file: Path) -> list[str]:
 
 
 if __name__ == "__main__":
-    asked = sys.stdin.read()  # after the imports: this process may have been started ahead
-    if asked:
-        main(*json.loads(asked))
+    main(*json.loads(sys.stdin.read()))

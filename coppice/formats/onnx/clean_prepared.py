@@ -104,6 +104,4 @@ def half(job: Job) -> None:
 TASKS: dict[str, Callable[[Job], None]] = {"fold": fold, "calibrate": calibrate, "half": half}
 
 if __name__ == "__main__":
-    asked = sys.stdin.read()  # after the imports: this process may have been started ahead
-    if asked:
-        main(*json.loads(asked))
+    main(*json.loads(sys.stdin.read()))

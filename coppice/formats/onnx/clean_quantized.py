@@ -141,6 +141,4 @@ def timed(sessions: list[Any], sample: Arrays) -> list[list[float]]:
 
 
 if __name__ == "__main__":
-    asked = sys.stdin.read()  # after the imports: this process may have been started ahead
-    if asked:
-        main(*json.loads(asked))
+    main(*json.loads(sys.stdin.read()))

@@ -61,6 +61,4 @@ def differences(found: KerasFile, wanted: KerasFile) -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    asked = sys.stdin.read()  # after the imports: this process may have been started ahead
-    if asked:
-        main(*json.loads(asked))
+    main(*json.loads(sys.stdin.read()))

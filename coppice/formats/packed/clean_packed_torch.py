@@ -1,6 +1,7 @@
 """A script, not a module of ours: load a packed file with torch and its class file alone, and run what comes of it.
 
-Run by `clean_process` as `python -I clean_packed_torch.py`; the paths of job and verdict come on standard input.
+Run by `clean_process`, in a fork that has imported nothing but torch; the paths of job and verdict come on standard
+input.
 """
 
 import json
@@ -126,7 +127,5 @@ def timed(runs: tuple[Run, Run], sample: tuple[torch.Tensor, ...]) -> list[list[
 
 
 if __name__ == "__main__":
-    asked = sys.stdin.read()  # after the imports: this process may have been started ahead
-    if asked:
-        main(*json.loads(asked))
+    main(*json.loads(sys.stdin.read()))
     os._exit(0)  # without the exit hooks of what was loaded

@@ -43,6 +43,4 @@ def close(found: NDArray[Any], expected: NDArray[Any]) -> bool:
 
 
 if __name__ == "__main__":
-    asked = sys.stdin.read()  # after the imports: this process may have been started ahead
-    if asked:
-        main(*json.loads(asked))
+    main(*json.loads(sys.stdin.read()))

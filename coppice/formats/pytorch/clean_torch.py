@@ -1,7 +1,7 @@
 """A script, not a module of ours: load a PyTorch result with torch and the user's file alone, and compare its outputs.
 
-Run by `clean_process` as `python -I clean_torch.py`; the paths of job and verdict come on standard input. The verdict
-is a list of failures, a sentence each.
+Run by `clean_process`, in a fork that has imported nothing but torch; the paths of job and verdict come on standard
+input. The verdict is a list of failures, a sentence each.
 """
 
 import json
@@ -128,7 +128,5 @@ def close(output: torch.Tensor, expected: torch.Tensor) -> bool:
 
 
 if __name__ == "__main__":
-    asked = sys.stdin.read()  # after the imports: this process may have been started ahead
-    if asked:
-        main(*json.loads(asked))
+    main(*json.loads(sys.stdin.read()))
     os._exit(0)  # without the exit hooks of what was loaded

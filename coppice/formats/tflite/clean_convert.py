@@ -111,6 +111,4 @@ def last_line(error: BaseException) -> str:
 
 
 if __name__ == "__main__":
-    asked = sys.stdin.read()
-    if asked:
-        main(*json.loads(asked))
+    main(*json.loads(sys.stdin.read()))

@@ -138,6 +138,4 @@ def products(model: Any) -> Iterator[dict[str, str]]:
 
 
 if __name__ == "__main__":
-    asked = sys.stdin.read()
-    if asked:
-        main(*json.loads(asked))
+    main(*json.loads(sys.stdin.read()))

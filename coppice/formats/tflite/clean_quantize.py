@@ -180,6 +180,4 @@ def fed(files: list[str], batch: int) -> list[dict[str, Any]]:
 
 
 if __name__ == "__main__":
-    asked = sys.stdin.read()
-    if asked:
-        main(*json.loads(asked))
+    main(*json.loads(sys.stdin.read()))
