@@ -146,7 +146,8 @@ def test_a_jobs_processes_come_after_its_services_for_memory_and_for_the_cores(a
     # The process that waits for the service's end is the service's.
     own = [pid for pid in processes(box.folder.name) if b"starter.py" not in Path(f"/proc/{pid}/cmdline").read_bytes()]
     assert {Path(f"/proc/{pid}/oom_score_adj").read_text() for pid in own} == {"1000\n"}
-    assert {os.getpriority(os.PRIO_PROCESS, pid) for pid in own} == {os.getpriority(os.PRIO_PROCESS, 0) + 10}
+    nicest = min(19, os.getpriority(os.PRIO_PROCESS, 0) + 10)  # the tests themselves may be run under nice
+    assert {os.getpriority(os.PRIO_PROCESS, pid) for pid in own} == {nicest}
 
 
 @pytest.mark.parametrize(
