@@ -17,8 +17,10 @@ from coppice.errors import CoppiceError, KeyInvalid, ResultExpired, TooManyReque
 from coppice.http.admission import RETRY_SECONDS
 from coppice.http.intake import INTAKES
 from coppice.records.call import call_of as call_of_request
+from coppice.records.call import parameters_of
 from coppice.records.job import Entry, Job, JobState
 from coppice.records.report import Progress
+from coppice.records.request import Part
 from coppice.records.terms import Priority
 
 #: The prefix of the second document, in front of the first document's addresses.
@@ -77,6 +79,11 @@ class Listed(_Answer):
     stored_bytes: int = Field(description="Bytes of its files, as far as they are counted by now.", examples=[1234])
     queue: str = Field(description="The workers that run it.", examples=["cpu"])
     priority: Priority = Field(description="Its place among the jobs of its client.")
+    parameters: dict[str, str] = Field(
+        description="What it was asked for, by the names of the call, without what is so by itself.",
+        examples=[{"percent": "0.4"}],
+    )
+    files: dict[Part, str] = Field(description="Part -> name of its file.", examples=[{"model": "lenet.h5"}])
 
 
 class Jobs(_Answer):
@@ -164,6 +171,8 @@ def listed(entry: Entry) -> Listed:
         stored_bytes=entry.stored_bytes,
         queue=entry.terms.queue,
         priority=entry.terms.priority,
+        parameters=parameters_of(entry.request),
+        files=entry.request.files,
     )
 
 

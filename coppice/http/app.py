@@ -31,6 +31,7 @@ from coppice.http.drain import Drain
 from coppice.http.envelope import Envelope
 from coppice.http.events import PER_CLIENT
 from coppice.http.health import Health, reach
+from coppice.http.page import page_routes
 from coppice.http.rate import RateHeaders
 from coppice.http.routes import ADDRESSES, Calls, add_calls
 from coppice.http.upload import Uploads
@@ -111,6 +112,7 @@ def create_app(
     app.state.exposition = Exposition(settings, desk.look.now, isolation=isolation)
     parts = {"database": partial(asyncio.to_thread, desk.look.ready), "storage": partial(reach, storage)}
     app.router.routes.extend(Health(parts, app.state.exposition, drain, isolation=isolation).routes)
+    app.router.routes.extend(page_routes())
     add_docs(app)
     return app
 

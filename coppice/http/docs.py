@@ -13,7 +13,7 @@ from typing import Any
 from fastapi import FastAPI
 from pydantic import BaseModel
 from starlette.requests import Request
-from starlette.responses import FileResponse, RedirectResponse, Response
+from starlette.responses import FileResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
@@ -41,6 +41,9 @@ from coppice.http.parts import parts_of
 
 #: Where the files of the page are.
 ASSETS = "/docs/assets"
+
+#: What the name of a part's file may end in, for pages that sort files by it (OpenAPI lets extensions begin with x-).
+SUFFIXES = "x-suffixes"
 
 _STATIC = Path(__file__).parent / "static"
 #: Swagger UI sets styles inline; all else comes as files of this host.
@@ -160,7 +163,6 @@ def add_docs(app: FastAPI) -> None:
     """Add the page, its files, and the OpenAPI description."""
     app.router.routes.extend(
         [
-            Route("/", lambda _http: RedirectResponse("/docs"), include_in_schema=False),
             Route("/docs", _page, include_in_schema=False),
             Route("/docs/", _page, include_in_schema=False),
             Mount(ASSETS, StaticFiles(directory=_STATIC)),
@@ -200,11 +202,14 @@ def _take(intake: Intake) -> dict[str, Any]:
         }
         for parameter in parameters_of(intake)
     ]
-    parts: dict[str, dict[str, str]] = {}
+    parts: dict[str, dict[str, Any]] = {}
     for part in parts_of(intake):
         text = f"{_with_aliases(part.description, part.aliases)} ({', '.join(part.suffixes)})"
-        shown = parts.setdefault(part.part.value, {"type": "string", "format": "binary", "description": ""})
+        shown = parts.setdefault(
+            part.part.value, {"type": "string", "format": "binary", "description": "", SUFFIXES: []}
+        )
         shown["description"] = f"{shown['description']} {text}".strip()
+        shown[SUFFIXES] = list(dict.fromkeys([*shown[SUFFIXES], *part.suffixes]))
     required = [part.part.value for part in parts_of(intake) if part.required_by(intake)]
     form = {"type": "object", "required": required, "properties": parts}
     sourced = any(parameter.attribute == "source_txid" for parameter in parameters_of(intake))

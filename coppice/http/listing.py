@@ -55,7 +55,13 @@ def read_limit(text: str) -> int:
     return int(text)
 
 
+def read_txid(text: str) -> str:
+    """Read a transaction id; one that nobody has means no job."""
+    return text.strip()[:100]
+
+
 FILTERS: tuple[Filter, ...] = (
+    Filter(name="txid", description="Only this job: with what it was asked for.", read=read_txid),
     Filter(
         name="state",
         description="Only jobs in this state.",

@@ -26,6 +26,8 @@ _SHOWN = (
 def page(session: Session, client: str, wanted: Wanted, expired: datetime) -> list[JobRow]:
     """At most `wanted.limit` rows; results of jobs that ended before `expired` are past their retention."""
     found = sa.select(JobRow).where(JobRow.client == client).options(load_only(*_SHOWN, raiseload=True))
+    if wanted.txid is not None:
+        found = found.where(JobRow.txid == wanted.txid)
     if wanted.before is not None:
         found = found.where(JobRow.number < wanted.before)
     if wanted.since is not None:

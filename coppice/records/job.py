@@ -70,6 +70,7 @@ class Job(Record):
 class Wanted(Record):
     """Which of a client's jobs to list."""
 
+    txid: str | None = None
     state: JobState | None = None
     task: Task | None = None
     framework: Framework | None = None

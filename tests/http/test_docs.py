@@ -93,8 +93,3 @@ def test_the_page_loads_from_this_host_only(settings: Settings, path: str) -> No
         # Asked for again, but not sent again.
         again = client.get(asset, headers={"If-None-Match": client.get(asset).headers["etag"]})
         assert (again.status_code, again.headers["cache-control"]) == (304, "no-cache")
-
-
-def test_the_root_leads_to_the_page(settings: Settings) -> None:
-    answer = served(settings).get("/")
-    assert (answer.status_code, answer.headers["location"]) == (307, "/docs")

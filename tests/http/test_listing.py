@@ -90,6 +90,16 @@ def test_a_job_in_the_list_says_what_status_says(settings: Settings) -> None:
     assert (listed[queued]["stored_bytes"], listed[queued]["queue"], listed[queued]["priority"]) == (5, "cpu", "low")
 
 
+def test_one_job_is_found_with_what_it_was_asked_for(settings: Settings) -> None:
+    client = served(settings)
+    sent = [submitted(client, ommitted="a,b", criterion="l2"), submitted(client)]
+    (shown,) = jobs(client, txid=sent[0])
+    assert shown["txid"] == sent[0]
+    assert shown["parameters"] == {"percent": "0.4", "ommitted": "a,b", "criterion": "l2"}
+    assert shown["files"] == {"model": "net.h5"}
+    assert jobs(client, txid="nobody's") == []
+
+
 def test_a_list_has_only_what_was_asked_for(settings: Settings) -> None:
     client = served(settings)
     done, failed = ran(settings, FINISH), ran(settings, CRASH)
