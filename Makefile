@@ -1,5 +1,5 @@
 # Every target is one small script of scripts/; continuous integration (.ci/run) calls the same ones.
-.PHONY: help setup demo test check lint format serve reference test-dialects
+.PHONY: help setup demo test check lint format serve reference docs test-dialects
 
 help:           ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -29,6 +29,9 @@ serve: setup    ## start the service on https://127.0.0.1:8443, data in .data/
 
 reference: setup  ## write docs/reference/ from the code
 	@.venv/bin/python -m docs.generate
+
+docs: setup     ## write the site of docs/ to site/
+	@.venv/bin/zensical build --strict
 
 test-dialects: setup  ## set up other TensorFlow and Keras versions (gigabytes), run what needs them
 	@scripts/test-dialects
