@@ -1,0 +1,75 @@
+/** One parameter of a call, as its description says: a list of words, a number, a switch, or a text. */
+
+import type { ComponentChildren } from "preact";
+import { useId } from "preact/hooks";
+import type { Offer } from "../offers";
+import { described, label, sentences } from "../words";
+
+interface Given {
+  offer: Offer;
+  value: string;
+  onChange: (value: string) => void;
+  suggestions?: string[];
+  /** Whether the service refused the job for it. */
+  refused?: boolean;
+}
+
+export function Field({ offer, value, onChange, suggestions = [], refused = false }: Given) {
+  const id = useId();
+  const [first, rest] = sentences(offer.description);
+  const common = {
+    id,
+    name: offer.name,
+    "aria-describedby": `${id}-help`,
+    "aria-invalid": refused ? ("true" as const) : undefined,
+  };
+  return (
+    <div class={`field${refused ? " refused" : ""}`}>
+      <label for={id}>
+        {label(offer.name)}
+        {offer.required && offer.example && <span class="need"> (needed)</span>}
+      </label>
+      {offer.choices.length > 0 || offer.type === "boolean" ? (
+        <select {...common} value={value} onChange={(event) => onChange(event.currentTarget.value)}>
+          <option value="">{offer.required ? "choose…" : "by itself"}</option>
+          {(offer.type === "boolean" ? ["true", "false"] : offer.choices).map((choice) => (
+            <option key={choice} value={choice}>
+              {choice.replaceAll("_", " ")}
+            </option>
+          ))}
+        </select>
+      ) : (
+        <input
+          {...common}
+          value={value}
+          inputMode={offer.type === "number" ? "decimal" : offer.type === "integer" ? "numeric" : "text"}
+          placeholder={offer.example && `e.g. ${offer.example}`}
+          list={suggestions.length > 0 ? `${id}-list` : undefined}
+          autocomplete="off"
+          spellcheck={false}
+          onInput={(event) => onChange(event.currentTarget.value)}
+        />
+      )}
+      {suggestions.length > 0 && (
+        <datalist id={`${id}-list`}>
+          {suggestions.map((one) => (
+            <option key={one} value={one} />
+          ))}
+        </datalist>
+      )}
+      <div class="help" id={`${id}-help`}>
+        {described(first)}
+        {rest && <More>{described(rest)}</More>}
+      </div>
+    </div>
+  );
+}
+
+function More({ children }: { children: ComponentChildren }) {
+  return (
+    <details>
+      <summary>more</summary>
+      {children}
+    </details>
+  );
+}
