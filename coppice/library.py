@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, TypedDict, Unpack
+from typing import Any, Unpack
 
 import torch
 from torch import nn
@@ -27,6 +27,7 @@ from coppice.formats.pytorch.live import LiveTorch
 from coppice.formats.pytorch.named_inputs import forget_names, give_by_name
 from coppice.quantizing import quantized
 from coppice.records.frameworks import Framework
+from coppice.records.keywords import ATTRIBUTES, Numbers, Options, Shape, Sweeping
 from coppice.records.plan import Plan
 from coppice.records.quantization import Format, Precision
 from coppice.records.report import Inspection, Progress, Report, Tell
@@ -82,52 +83,6 @@ class Swept:
     results: Mapping[float, Result]
     written: Mapping[tuple[float, Precision], Written]
 
-
-class Shape(TypedDict, total=False):
-    """What may go of which layer: what `inspect` may be told beside the model and how much would go."""
-
-    omit: Sequence[str]  # layers that keep their output channels: names, prefixes or globs
-    ratios: Mapping[str, float]  # layer, prefix or glob -> its own share, in place of `percent`
-    keep: Mapping[str, Sequence[int]]  # layer -> numbers of output channels that stay
-    round_to: int  # widths that are cut become multiples of it
-    heads: str  # of attention: "width" makes every head narrower, "whole" removes heads
-
-
-class Options(Shape, total=False):
-    """How a model is cut: what `prune` and `sweep` may be told beside the model and how much of it is to go."""
-
-    criterion: str  # "auto" is "obs" where there are samples and "l1" where there are none
-    spread: str  # "uniform": every group loses the same share; "global": taken where the model misses it least
-    target: str  # what `percent` is a share of: "channels", "params", "macs", "bytes" or "latency"
-    restore: bool  # repair the kept weights where there are samples; it is so unless said otherwise
-    seed: int
-
-
-class Numbers(TypedDict, total=False):
-    """How numbers are kept: what `quantize` may be told beside the model and the precision."""
-
-    weights: str  # of the weights alone
-    biases: str  # of the biases alone
-    activations: str  # of what flows through the model alone
-    layers: Mapping[str, str]  # layer, prefix or glob -> precision of its weights
-    rounding: str  # "auto" is "gptq" where there are samples and "nearest" where there are none
-    format: str  # "onnx", "tflite" or "safetensors"
-    max_drop: float  # layers are raised to more bits until no more than that of the accuracy is lost
-    seed: int
-
-
-class Sweeping(Options, total=False):
-    """What `sweep` may be told beside the model, the ratios and the precisions."""
-
-    biases: str  # these five as in `Numbers`, of every precision
-    activations: str
-    layers: Mapping[str, str]
-    rounding: str
-    format: str
-
-
-#: Keyword -> attribute of `Request`, where their names differ.
-_ATTRIBUTES = {"format": "output_format"}
 
 #: What a function may be told beside what it names itself.
 _KEYWORDS: Mapping[Task, type] = {
@@ -185,7 +140,7 @@ def quantize(
     The other keywords are those of `Numbers`, the rest as in `prune`. Raises a `CoppiceError`.
     """
     _check_keywords(numbers, Task.QUANTIZE)
-    told = {"precision": precision, **{_ATTRIBUTES.get(name, name): value for name, value in numbers.items()}}
+    told = {"precision": precision, **{ATTRIBUTES.get(name, name): value for name, value in numbers.items()}}
     live, folder = _live(model), Path(out)
     request = _request(Framework.PYTORCH if live is None else live.framework, Task.QUANTIZE, told)
     check_samples(request, samples is not None)
@@ -218,7 +173,7 @@ def sweep(
     that comes to nothing tells its reason; a `CoppiceError` is raised where all do. Else as `prune` and `quantize`.
     """
     _check_keywords(options, Task.SWEEP)
-    told = {_ATTRIBUTES.get(name, name): value for name, value in options.items()}
+    told = {ATTRIBUTES.get(name, name): value for name, value in options.items()}
     told |= {"percents": percents or None, "precisions": precisions or None}
     live = _live(model)
     request = _request(Framework.PYTORCH if live is None else live.framework, Task.SWEEP, told)
