@@ -14,6 +14,7 @@ const NAMES: Record<string, string> = {
   quantized_class_def: "Class file of the quantized model",
   quantized_loader: "Loader of the quantized model",
   onnx: "ONNX",
+  plan: "Plan (JSON)",
   report: "Report (JSON)",
   report_html: "Report (HTML)",
   inspection: "Inspection (JSON)",

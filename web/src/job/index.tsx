@@ -11,7 +11,7 @@ import { ProgressPanel } from "./progress";
 import { Result } from "./result";
 
 const STATES: Record<number, string> = { 0: "done", 1: "queued", 2: "running", [-1]: "failed", [-2]: "cancelled" };
-const CALLS: Record<string, string> = { prune: "pruned", sweep: "swept", quantize: "quantized", inspect: "inspected" };
+const TASKS: Record<string, string> = { prune: "Prune", sweep: "Sweep", quantize: "Quantize", inspect: "Inspect" };
 
 export function JobView({ txid }: { txid: string }) {
   const { status, steps, failed } = useJob(txid);
@@ -34,7 +34,7 @@ export function JobView({ txid }: { txid: string }) {
             )}{" "}
             {listed && (
               <>
-                {CALLS[listed.call.replace(/^.*_/, "")]}, sent {new Date(listed.submitted).toLocaleString()} ·{" "}
+                {TASKS[listed.call.replace(/^.*_/, "")]} · sent {new Date(listed.submitted).toLocaleString()} ·{" "}
               </>
             )}
             <code class="txid">{txid}</code>

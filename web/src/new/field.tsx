@@ -1,7 +1,7 @@
 /** One parameter of a call, as its description says: a list of words, a number, a switch, or a text. */
 
 import type { ComponentChildren } from "preact";
-import { useId } from "preact/hooks";
+import { useId, useState } from "preact/hooks";
 import type { Offer } from "../offers";
 import { described, label, sentences } from "../words";
 
@@ -12,11 +12,14 @@ interface Given {
   suggestions?: string[];
   /** Whether the service refused the job for it. */
   refused?: boolean;
+  /** Whether its description is shown only when it is asked for. */
+  compact?: boolean;
 }
 
-export function Field({ offer, value, onChange, suggestions = [], refused = false }: Given) {
+export function Field({ offer, value, onChange, suggestions = [], refused = false, compact = false }: Given) {
   const id = useId();
   const [first, rest] = sentences(offer.description);
+  const [open, setOpen] = useState(false);
   const common = {
     id,
     name: offer.name,
@@ -25,13 +28,27 @@ export function Field({ offer, value, onChange, suggestions = [], refused = fals
   };
   return (
     <div class={`field${refused ? " refused" : ""}`}>
-      <label for={id}>
-        {label(offer.name)}
-        {offer.required && offer.example && <span class="need"> (needed)</span>}
-      </label>
+      <div class="naming">
+        <label for={id}>
+          {label(offer.name)}
+          {offer.required && offer.example && <span class="need"> (needed)</span>}
+        </label>
+        {compact && (
+          <button
+            type="button"
+            class="ask"
+            aria-label={`About ${label(offer.name)}`}
+            aria-expanded={open}
+            aria-controls={`${id}-help`}
+            onClick={() => setOpen(!open)}
+          >
+            ?
+          </button>
+        )}
+      </div>
       {offer.choices.length > 0 || offer.type === "boolean" ? (
         <select {...common} value={value} onChange={(event) => onChange(event.currentTarget.value)}>
-          <option value="">{offer.required ? "choose…" : "by itself"}</option>
+          <option value="">{offer.required ? "choose…" : "default"}</option>
           {(offer.type === "boolean" ? ["true", "false"] : offer.choices).map((choice) => (
             <option key={choice} value={choice}>
               {choice.replaceAll("_", " ")}
@@ -57,9 +74,9 @@ export function Field({ offer, value, onChange, suggestions = [], refused = fals
           ))}
         </datalist>
       )}
-      <div class="help" id={`${id}-help`}>
-        {described(first)}
-        {rest && <More>{described(rest)}</More>}
+      <div class="help" id={`${id}-help`} hidden={compact && !open}>
+        {described(compact ? offer.description : first)}
+        {!compact && rest && <More>{described(rest)}</More>}
       </div>
     </div>
   );

@@ -3,7 +3,7 @@
 import { type Draft, change, setValue } from "../draft";
 import { type Offer, type Offers, callOf } from "../offers";
 import type { Task } from "../types";
-import { described, sentences } from "../words";
+import { count, described, sentences } from "../words";
 import { Field } from "./field";
 
 const TASKS: readonly [Task, string, string][] = [
@@ -31,7 +31,7 @@ export function Options({ draft, known, refused }: { draft: Draft; known: Offers
   const rest = offered.filter((offer) => !FIRST[draft.task].includes(offer.name));
   const field = (offer: Offer) =>
     offer.name === "percent" ? (
-      <Percent key={offer.name} offer={offer} value={draft.values.percent ?? offer.example ?? "0.4"} refused={refused === offer.name} />
+      <Percent key={offer.name} offer={offer} value={draft.values.percent ?? offer.example ?? "0.4"} draft={draft} refused={refused === offer.name} />
     ) : (
       <Field
         key={offer.name}
@@ -39,6 +39,7 @@ export function Options({ draft, known, refused }: { draft: Draft; known: Offers
         value={draft.values[offer.name] ?? (offer.name === "percents" ? (offer.example ?? "") : "")}
         onChange={(value) => setValue(offer.name, value)}
         refused={refused === offer.name}
+        compact
       />
     );
   return (
@@ -62,20 +63,25 @@ export function Options({ draft, known, refused }: { draft: Draft; known: Offers
           </label>
         ))}
       </fieldset>
-      {first.map(field)}
+      <div class="fields two">{first.map(field)}</div>
       <details class="more-options">
         <summary>More options</summary>
-        {rest.map(field)}
+        <div class="fields two">{rest.map(field)}</div>
       </details>
     </section>
   );
 }
 
-function Percent({ offer, value, refused }: { offer: Offer; value: string; refused: boolean }) {
+function Percent({ offer, value, draft, refused }: { offer: Offer; value: string; draft: Draft; refused: boolean }) {
   const [help, more] = sentences(offer.description);
   return (
-    <div class={`field${refused ? " refused" : ""}`}>
-      <label for="percent-number">Percent to remove</label>
+    <div class={`field wide${refused ? " refused" : ""}`}>
+      <div class="naming">
+        <label for="percent-number">Percent to remove</label>
+        <output class="note" for="percent-number">
+          {effect(draft, Number(value))}
+        </output>
+      </div>
       <div class="slider">
         <input
           type="range"
@@ -108,4 +114,16 @@ function Percent({ offer, value, refused }: { offer: Offer; value: string; refus
       </div>
     </div>
   );
+}
+
+/** What an even cut takes, where the model was inspected: the service rounds group by group, so it is about. */
+function effect({ inspection, omitted, values }: Draft, share: number): string {
+  const even = [undefined, "", "channels"].includes(values.target) && !values.max_drop;
+  if (!inspection || !even || !(share >= 0 && share < 1)) return "";
+  const { groups } = inspection.of;
+  const all = groups.reduce((sum, group) => sum + group.channels, 0);
+  const gone = groups
+    .filter((group) => !group.layers.some((layer) => omitted.includes(layer)))
+    .reduce((sum, group) => sum + Math.round(group.channels * share), 0);
+  return `about ${count(gone)} of ${count(all)} channels go`;
 }
