@@ -18,10 +18,9 @@ from typing import Any, Unpack
 import torch
 from torch import nn
 
-from coppice import pipeline, sweeping
+from coppice import keras_live, pipeline, sweeping
 from coppice.errors import BadRequest, InputSizeInvalid, ParameterMissing, PrecisionImpossible
 from coppice.formats.given import given, save_given
-from coppice.formats.keras import live as keras_live
 from coppice.formats.onnx import live as onnx_live
 from coppice.formats.pytorch.live import LiveTorch
 from coppice.formats.pytorch.named_inputs import forget_names, give_by_name

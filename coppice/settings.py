@@ -163,3 +163,23 @@ def load(environment: Mapping[str, str] | None = None, **given: object) -> Setti
     }
     values |= {name: value for name, value in given.items() if value is not None}
     return Settings.model_validate(values)
+
+
+class Remote(BaseModel):
+    """A service elsewhere and a key to it, for the client."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    server: str | None = None
+    client_id: str | None = None
+    client_secret: str | None = Field(default=None, repr=False)
+
+
+def remote(environment: Mapping[str, str] | None = None, **given: str | None) -> Remote:
+    """The service of the arguments that are not None, else of `COPPICE_<NAME>`.
+
+    A key of the environment belongs to the service that is named there, or to whatever service is named in its place.
+    """
+    source = os.environ if environment is None else environment
+    values = {name: source.get(f"COPPICE_{name.upper()}") or None for name in Remote.model_fields}
+    return Remote.model_validate(values | {name: value for name, value in given.items() if value is not None})

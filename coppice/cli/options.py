@@ -17,6 +17,7 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
+from coppice.client.models import zipped
 from coppice.errors import ParameterMissing, UnknownFormat
 from coppice.records.frameworks import Framework
 from coppice.records.quantization import Activations, Format, Precision, Rounding
@@ -183,7 +184,7 @@ def request_of(model: Model, task: Task, *records: Shape | Numbers, **given: str
         yield _request(model, model.file, task, texts)
         return
     with tempfile.TemporaryDirectory(prefix="coppice-") as folder:
-        yield _request(model, _zipped(model.file, Path(folder)), task, texts)
+        yield _request(model, zipped(model.file, Path(folder)), task, texts)
 
 
 def _request(model: Model, file: Path, task: Task, texts: Mapping[str, Any]) -> Asked:
@@ -223,13 +224,3 @@ def _holds_onnx(model: Path) -> bool:
         return False
     with zipfile.ZipFile(model) as archive:
         return any(name.lower().endswith(".onnx") for name in archive.namelist())
-
-
-def _zipped(folder: Path, into: Path) -> Path:
-    if not (folder / "saved_model.pb").is_file():
-        raise UnknownFormat(f"{folder}: a folder without saved_model.pb is no SavedModel.", field="file")
-    archive = into / f"{folder.resolve().name}.zip"
-    with zipfile.ZipFile(archive, "w") as packed:
-        for path in sorted(folder.rglob("*")):
-            packed.write(path, path.relative_to(folder.parent))
-    return archive

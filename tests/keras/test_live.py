@@ -7,7 +7,7 @@ import sys
 import pytest
 import torch
 
-from coppice.formats.keras.live import is_keras_model
+from coppice.keras_live import is_keras_model
 
 
 def model_class(module: str) -> type:

@@ -15,7 +15,9 @@ from typing import BinaryIO, TypeAlias
 
 import httpx
 
+from coppice.client.transfer import Meter
 from coppice.errors import DatabaseUnavailable, ServiceUnavailable, StorageUnavailable
+from coppice.records.report import Tell
 
 #: Breaks in a row, without a byte between them, after which a download is given up: about half a minute.
 _MOST_BREAKS = 8
@@ -31,12 +33,12 @@ Ask: TypeAlias = Callable[[dict[str, str]], AbstractContextManager[httpx.Respons
 AskElsewhere: TypeAlias = Callable[[str], AbstractContextManager[httpx.Response]]
 
 
-def receive(path: Path, ask: Ask, ask_elsewhere: AskElsewhere) -> None:
+def receive(path: Path, ask: Ask, ask_elsewhere: AskElsewhere, tell: Tell) -> None:
     """Have a file at `path`, or what stopped it raised and nothing there."""
     place = path.with_name(f"{path.name}.part")
     try:
         with place.open("wb") as file:
-            _Receipt(file).take_all(ask, ask_elsewhere)
+            _Receipt(file, path.name, tell).take_all(ask, ask_elsewhere)
         place.replace(path)
     finally:
         place.unlink(missing_ok=True)
@@ -45,8 +47,8 @@ def receive(path: Path, ask: Ask, ask_elsewhere: AskElsewhere) -> None:
 class _Receipt:
     """What has come so far, and of which file it is."""
 
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
+    def __init__(self, file: BinaryIO, name: str, tell: Tell) -> None:
+        self._file, self._name, self._meter = file, name, Meter("download", tell)
         self._hash = hashlib.sha256()
         self._size = 0
         self._tag = ""
@@ -92,10 +94,12 @@ class _Receipt:
         self._hash, self._size, self._tag = hashlib.sha256(), 0, tag
 
     def _write(self, answer: httpx.Response) -> None:
+        total = self._size + int(answer.headers.get("Content-Length", 0))
         for chunk in answer.iter_bytes():
             self._file.write(chunk)
             self._hash.update(chunk)
             self._size += len(chunk)
+            self._meter.at(self._size, total, self._name)
 
     def _check(self) -> None:
         told = _SHA256.fullmatch(self._tag)

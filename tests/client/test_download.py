@@ -68,7 +68,7 @@ def serving(*gives: int) -> Iterator[Server]:
 
 
 def download(server: Server, path: Path) -> None:
-    with Client(f"http://127.0.0.1:{server.server_port}", client_id="id", client_secret="secret") as client:
+    with Client(f"http://127.0.0.1:{server.server_port}", client_id="id", client_secret="secret", retries=0) as client:
         client.download("t", path)
 
 
@@ -106,7 +106,7 @@ def test_bytes_that_are_not_the_files_are_not_kept(tmp_path: Path) -> None:
 def test_a_download_that_never_ends_well_is_given_up_and_leaves_what_was_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("coppice.download._FIRST_PAUSE", 0.0)
+    monkeypatch.setattr("coppice.client.download._FIRST_PAUSE", 0.0)
     (tmp_path / "f").write_bytes(b"of yesterday")
     with serving(300_000, *[0] * 20) as server, pytest.raises(ServiceUnavailable):
         download(server, tmp_path / "f")

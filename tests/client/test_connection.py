@@ -64,7 +64,9 @@ def service(*answers: Answer) -> Iterator[tuple[Service, Client]]:
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:
-        with Client(f"http://127.0.0.1:{server.server_port}", client_id="id", client_secret="secret") as client:
+        with Client(
+            f"http://127.0.0.1:{server.server_port}", client_id="id", client_secret="secret", retries=0
+        ) as client:
             yield server, client
     finally:
         server.shutdown()

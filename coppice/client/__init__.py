@@ -1,0 +1,16 @@
+"""The client of the service: its calls, typed, with its failures as our own errors. It needs no framework.
+
+client.py      a service and a key: jobs are sent, listed, taken up again
+calls.py       one method for each call that takes a model, and what each may be told
+models.py      what a model may be given as: a path, bytes, a live object, an earlier job
+job.py         a job that was sent: waited for, followed, cancelled, downloaded
+connection.py  calls over HTTP, tried again where a failure passes
+download.py    a file, whole or not at all
+bar.py         a progress bar, in a terminal or a notebook
+"""
+
+from coppice.client.client import Client
+from coppice.client.job import Job
+from coppice.client.status import Status
+
+__all__ = ["Client", "Job", "Status"]
