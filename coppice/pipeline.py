@@ -37,6 +37,7 @@ from coppice.records.report import (
 )
 from coppice.records.request import Heads, Part, Request, Task
 from coppice.steps import account, inspection
+from coppice.steps.layers import by_layer
 from coppice.steps.line import Prepared
 from coppice.steps.macs import count_macs
 from coppice.steps.make_plan import keeps_output
@@ -182,6 +183,7 @@ def report_on(network: Network, pruned: Pruned, request: Request, inputs: Inputs
         trials=pruned.trials,
         before=before,
         after=after,
+        layers=by_layer(network.module, pruned.module, network.sample, account.Names(network).layer_of),
         warnings=disappointments(before, after),
         summary=summary(network, pruned.module),
         notes=pruned.notes,

@@ -91,6 +91,21 @@ class Cost(Record):
     latency_spread_ms: float | None = Field(default=None, description="interquartile range, milliseconds")
 
 
+class LayerCost(Record):
+    """What one layer adds to the costs."""
+
+    parameters: int
+    macs: int = Field(description="multiply-accumulates of one sample at its weights")
+
+
+class LayerCosts(Record):
+    """One layer with parameters of its own, before and after the cut."""
+
+    name: str
+    before: LayerCost
+    after: LayerCost
+
+
 class Distance(StrEnum):
     """How far outputs are from the original's."""
 
@@ -266,6 +281,9 @@ class Report(Account):
     verification: Verification = Field(description="the check that the cut is exact")
     before: Cost = Field(description="of the model as it was sent")
     after: Cost = Field(description="of the model that is given back")
+    layers: tuple[LayerCosts, ...] = Field(
+        default=(), description="where parameters and multiply-accumulates are, in the model's order"
+    )
     criterion: str = Field(default="l1", description="what decided which channels go")
     quality: Quality | None = Field(default=None, description="None where no samples were sent")
     trials: tuple[Trial, ...] = Field(default=(), description="of the search that `max_drop` means, in their order")

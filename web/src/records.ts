@@ -107,6 +107,10 @@ export interface Report {
   before: Cost;
   after: Cost;
   /**
+   * where parameters and multiply-accumulates are, in the model's order
+   */
+  layers: LayerCosts[];
+  /**
    * what decided which channels go
    */
   criterion: string;
@@ -376,6 +380,24 @@ export interface Cost {
    * interquartile range, milliseconds
    */
   latency_spread_ms: number | null;
+}
+/**
+ * One layer with parameters of its own, before and after the cut.
+ */
+export interface LayerCosts {
+  name: string;
+  before: LayerCost;
+  after: LayerCost;
+}
+/**
+ * What one layer adds to the costs.
+ */
+export interface LayerCost {
+  parameters: number;
+  /**
+   * multiply-accumulates of one sample at its weights
+   */
+  macs: number;
 }
 /**
  * What the samples say of the cut, before and after the repair.
