@@ -10,7 +10,7 @@ RUN /opt/coppice/bin/pip install --no-cache-dir --constraint constraints.txt \
       --index-url https://download.pytorch.org/whl/cpu torch torchvision
 COPY pyproject.toml LICENSE ./
 COPY coppice ./coppice
-RUN /opt/coppice/bin/pip install --no-cache-dir --constraint constraints.txt '.[server,onnx]'
+RUN /opt/coppice/bin/pip install --no-cache-dir --constraint constraints.txt '.[torch,server,onnx]'
 
 FROM python:3.11-slim-bookworm
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from contextlib import redirect_stdout
 from pathlib import Path
 
+from coppice import extras
 from coppice.records.report import Account, Progress
 from coppice.records.request import Part, Request
 
@@ -16,7 +17,8 @@ from coppice.records.request import Part, Request
 def run(request: Request, files: Mapping[Part, Path], out: Path, progress: Callable[[Progress], None]) -> Account:
     """Run the job of the request's task; its artifacts are in `out` afterwards."""
     progress(Progress(step="start", fraction=0, detail="loading torch"))
-    from coppice import tasks
+    with extras.explained():
+        from coppice import tasks
 
     # What the model's own code prints must not mix with `--json`.
     with redirect_stdout(sys.stderr):

@@ -19,6 +19,7 @@ from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as ProgressBar
 from rich.table import Table
 
+from coppice import extras
 from coppice.errors import CoppiceError
 from coppice.records.figures import significant
 from coppice.records.quantized_words import lines
@@ -41,7 +42,8 @@ _FIGURES: Mapping[str, Callable[[float], str]] = {
 def reported(*, as_json: bool = False) -> Iterator[None]:
     """Turn a CoppiceError into its message, on standard error or as JSON, and its exit code."""
     try:
-        yield
+        with extras.explained():
+            yield
     except CoppiceError as error:
         if as_json:
             print_json(error.as_dict())
