@@ -65,6 +65,10 @@ class Result:
     plan: Plan
     report: Report
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the report."""
+        return self.report._repr_html_()
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Written:
@@ -72,6 +76,10 @@ class Written:
 
     files: Mapping[str, Path]
     report: Report
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the report."""
+        return self.report._repr_html_()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +89,10 @@ class Swept:
     report: Sweep
     results: Mapping[float, Result]
     written: Mapping[tuple[float, Precision], Written]
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the report."""
+        return self.report._repr_html_()
 
 
 #: What a function may be told beside what it names itself.

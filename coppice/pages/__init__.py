@@ -1,5 +1,5 @@
 """Accounts as pages: one HTML file each that needs nothing else, neither scripts nor network."""
 
-from coppice.pages.render import render
+from coppice.pages.render import render, render_cell
 
-__all__ = ["render"]
+__all__ = ["render", "render_cell"]

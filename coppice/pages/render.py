@@ -6,6 +6,8 @@ forbids scripts and everything from elsewhere, should one slip through.
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -31,11 +33,32 @@ TEMPLATES: Mapping[type[Account], tuple[str, Callable[[Any], dict[str, object]]]
 }
 
 
+#: What ties an element of a page to another.
+_IDS = re.compile(r' (id|aria-labelledby)="([a-z-]+)"')
+
+
 def render(account: Account) -> str:
     """The account as one page of HTML."""
+    return _rendered(account, "base.html")
+
+
+def render_cell(account: Account) -> str:
+    """The account as what a notebook shows below a cell: its figures, and the rest of the page to unfold.
+
+    Its styles reach nothing else, and its ids are those of no other account.
+    """
+    cell = _rendered(account, "notebook.html")
+    own = hashlib.sha256(cell.encode()).hexdigest()[:8]
+    return _IDS.sub(rf' \1="coppice-{own}-\2"', cell)
+
+
+def _rendered(account: Account, layout: str) -> str:
     template, view = TEMPLATES[type(account)]
     return _ENVIRONMENT.get_template(template).render(
         view(account),
+        layout=layout,
+        # Of a sweep its points are what one looks for; of the others the figures, which stand first.
+        open=isinstance(account, Sweep),
         account=account,
         command=command_line(account.request),
         curl=curl(account.request),

@@ -274,6 +274,13 @@ class Account(Record):
     notes: tuple[str, ...] = Field(default=(), description="what was left out, changed or could not be covered")
     artifacts: tuple[Artifact, ...] = Field(default=(), description="the files of the result")
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        # Pages are made of records; and nobody but a notebook has a use for one here.
+        from coppice.pages import render_cell
+
+        return render_cell(self)
+
 
 class Report(Account):
     """The whole account of one pruning; its summary is the layer table of the pruned model."""
