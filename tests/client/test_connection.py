@@ -2,76 +2,19 @@
 
 from __future__ import annotations
 
-import json
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from coppice.client import Client
 from coppice.errors import CoppiceError, KeyInvalid, OutOfMemory, ResultExpired, ServiceUnavailable
 from coppice.records.frameworks import Framework
 from coppice.records.quantization import Precision
 from coppice.records.report import Progress
 from coppice.records.request import Part, Request, Task
 from coppice.records.terms import Priority, Terms
+from tests.client.answering import Answer, service
 
-Answer = tuple[int, dict[str, Any] | bytes]
 REQUEST = Request(framework=Framework.KERAS, percent=0.4, omit=("a", "b"), files={Part.MODEL: "m.h5"})
-
-
-class Service(ThreadingHTTPServer):
-    """Gives its answers in order and keeps what it was asked."""
-
-    def __init__(self, answers: list[Answer]) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.answers = answers
-        self.asked: list[tuple[str, str, dict[str, str], bytes]] = []
-
-
-class Handler(BaseHTTPRequestHandler):
-    """One canned answer a call."""
-
-    server: Service
-
-    def do_POST(self) -> None:
-        self._answer()
-
-    def do_GET(self) -> None:
-        self._answer()
-
-    def _answer(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        self.server.asked.append((self.command, self.path, dict(self.headers), body))
-        status, content = self.server.answers.pop(0)
-        raw = content if isinstance(content, bytes) else json.dumps(content).encode()
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(raw)))
-        self.end_headers()
-        self.wfile.write(raw)
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the name is the standard library's
-        """Keep the test's output clean."""
-
-
-@contextmanager
-def service(*answers: Answer) -> Iterator[tuple[Service, Client]]:
-    server = Service(list(answers))
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
-        with Client(
-            f"http://127.0.0.1:{server.server_port}", client_id="id", client_secret="secret", retries=0
-        ) as client:
-            yield server, client
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 def test_submit_sends_the_documents_parameters_the_file_and_the_key(tmp_path: Path) -> None:
@@ -79,12 +22,12 @@ def test_submit_sends_the_documents_parameters_the_file_and_the_key(tmp_path: Pa
     with service((200, {"txid": "t", "message": "ok"})) as (server, client):
         assert client.submit(REQUEST, {Part.MODEL: tmp_path / "m.h5"}) == "t"
 
-    method, path, headers, body = server.asked[0]
-    assert method == "POST"
-    assert path.startswith("/api/tf_prune?percent=0.4&ommitted=a%2Cb")
-    assert (headers["X-IBM-Client-Id"], headers["X-IBM-Client-Secret"]) == ("id", "secret")
-    assert b'name="model"; filename="m.h5"' in body
-    assert b"bytes of the model" in body
+    (asked,) = server.asked
+    assert asked.method == "POST"
+    assert asked.path.startswith("/api/tf_prune?percent=0.4&ommitted=a%2Cb")
+    assert (asked.headers["X-IBM-Client-Id"], asked.headers["X-IBM-Client-Secret"]) == ("id", "secret")
+    assert b'name="model"; filename="m.h5"' in asked.body
+    assert b"bytes of the model" in asked.body
 
 
 def test_submit_sends_the_terms_that_were_given_and_the_key_of_the_call(tmp_path: Path) -> None:
@@ -93,9 +36,9 @@ def test_submit_sends_the_terms_that_were_given_and_the_key_of_the_call(tmp_path
     with service((200, {"txid": "t", "message": "ok"})) as (server, client):
         client.submit(REQUEST, {Part.MODEL: tmp_path / "m.h5"}, terms=terms, idempotency_key="mine")
 
-    ((_method, path, headers, _body),) = server.asked
-    assert path.endswith("&priority=high&time_limit=60")
-    assert headers["Idempotency-Key"] == "mine"
+    (asked,) = server.asked
+    assert asked.path.endswith("&priority=high&time_limit=60")
+    assert asked.headers["Idempotency-Key"] == "mine"
 
 
 def test_the_jobs_of_all_pages_are_listed() -> None:
@@ -104,7 +47,7 @@ def test_the_jobs_of_all_pages_are_listed() -> None:
         assert [job["txid"] for job in client.jobs(state="done")] == ["3", "2", "1"]
         client.delete("1")
 
-    asked = [(method, path) for method, path, _headers, _body in server.asked]
+    asked = [(one.method, one.path) for one in server.asked]
     assert asked == [
         ("GET", "/api/jobs?state=done"),
         ("GET", "/api/jobs?state=done&after=two"),
@@ -121,9 +64,9 @@ def test_an_earlier_result_is_quantized_by_its_txid_alone(tmp_path: Path) -> Non
         client.download("t-2", tmp_path / "out", artifact="quantized")
 
     sent, asked = server.asked
-    assert sent[1] == "/api/tf_quantize?precision=int4&source_txid=t-1"
-    assert sent[3] == b""
-    assert asked[1] == "/api/download?txid=t-2&artifact=quantized"
+    assert sent.path == "/api/tf_quantize?precision=int4&source_txid=t-1"
+    assert sent.body == b""
+    assert asked.path == "/api/download?txid=t-2&artifact=quantized"
     assert (tmp_path / "out").read_bytes() == b"the file"
 
 
@@ -154,8 +97,8 @@ def test_a_failure_of_the_service_is_raised_as_the_error_that_it_was_there(
     with service(answer) as (_, client), pytest.raises(error) as raised:
         client.status("t")
 
-    if isinstance(answer[1], dict):
-        assert raised.value.message == answer[1]["message"]
+    if answer is not None and isinstance(answer[-1], dict):
+        assert raised.value.message == answer[-1]["message"]
 
 
 def test_a_download_is_the_bytes_of_the_answer(tmp_path: Path) -> None:
