@@ -23,6 +23,7 @@ from coppice.records.request import Part
 #: What stands first in a file -> the suffix by which it is known.
 _HEADS = ((b"\x89HDF\r\n\x1a\n", ".h5"), (b"\x93NUMPY", ".npy"))
 _ZIP = b"PK\x03\x04"
+_NAMES = {Framework.PYTORCH: "PyTorch", Framework.KERAS: "Keras", Framework.ONNX: "ONNX"}
 #: Of a part's bytes that say nothing by themselves.
 _SUFFIXES = {
     (Framework.PYTORCH, Part.WEIGHTS): ".pt",
@@ -40,7 +41,7 @@ def model_file(model: Any, framework: Framework, folder: Path) -> Path:
     saved = _SAVERS[framework](model, folder)
     if saved is None:
         raise BadRequest(
-            f"Give a path, bytes, or a live {framework.value} model, not {type(model).__name__}.", field=part
+            f"Give a path, bytes, or a live model of {_NAMES[framework]}, not {type(model).__name__}.", field=part
         )
     return saved
 
