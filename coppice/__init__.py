@@ -19,9 +19,10 @@ from coppice.version import __version__
 
 if TYPE_CHECKING:
     from coppice.client import Client, Job
-    from coppice.library import Result, Swept, Written, inspect, prune, quantize, sweep
+    from coppice.library import Result, Swept, Written, apply, inspect, prune, quantize, sweep
+    from coppice.records.plan import Plan
 
-_LIBRARY = {"Result", "Swept", "Written", "inspect", "prune", "quantize", "sweep"}
+_LIBRARY = {"Result", "Swept", "Written", "apply", "inspect", "prune", "quantize", "sweep"}
 
 _CLIENT = {"Client", "Job"}
 
@@ -29,10 +30,12 @@ __all__ = [
     "Client",
     "CoppiceError",
     "Job",
+    "Plan",
     "Result",
     "Swept",
     "Written",
     "__version__",
+    "apply",
     "inspect",
     "prune",
     "quantize",
@@ -44,6 +47,8 @@ def __getattr__(name: str) -> Any:
     if name in _LIBRARY:
         with extras.explained():
             return getattr(import_module("coppice.library"), name)
+    if name == "Plan":
+        return import_module("coppice.records.plan").Plan
     if name in _CLIENT:
         return getattr(import_module("coppice.client"), name)
     raise AttributeError(f"module 'coppice' has no attribute {name!r}")

@@ -43,6 +43,7 @@ from coppice.steps.macs import count_macs
 from coppice.steps.make_plan import keeps_output
 from coppice.steps.measure import disappointments, machine, measure
 from coppice.steps.provenance import input_files, versions
+from coppice.steps.replan import replayed, shapes
 from coppice.steps.restore import Basis, restore, usable
 from coppice.steps.score import score
 from coppice.steps.summary import summary
@@ -263,7 +264,7 @@ def cut(prepared: Prepared, request: Request, progress: Tell) -> Pruned:
     restored = restore(network, prepared.basis, found.cut.module, found.cut.plan, wanted=request.restore)
     return Pruned(
         module=restored.module,
-        plan=found.cut.plan,
+        plan=found.cut.plan.model_copy(update={"shapes": shapes(network.module)}),
         groups=groups,
         frozen=frozen,
         verification=found.cut.verification,
@@ -272,6 +273,29 @@ def cut(prepared: Prepared, request: Request, progress: Tell) -> Pruned:
         trials=found.trials,
         criterion=prepared.scored.criterion,
         notes=(*network.notes, *prepared.scored.notes, *found.notes, *restored.notes),
+    )
+
+
+def replay(network: Network, plan: Plan, request: Request, progress: Tell) -> Pruned:
+    """As `prune`, by a plan that is given: nothing is scored. Raises ParameterInvalid where the plan does not fit."""
+    progress(Progress(step="trace", fraction=0.1))
+    network, basis = usable(network)
+    traced, names = _traced(network, request), account.Names(network)
+    progress(Progress(step="verify", fraction=0.3))
+    found = replayed(network, traced, names, plan)
+    progress(Progress(step="restore", fraction=0.5))
+    restored = restore(network, basis, found.cut.module, found.cut.plan, wanted=request.restore)
+    return Pruned(
+        module=restored.module,
+        plan=found.cut.plan,
+        groups=account.groups(traced.channels, names, found, found.cut.groups, {}),
+        frozen=account.frozen(traced.channels, names),
+        verification=found.cut.verification,
+        quality=restored.quality,
+        basis=basis,
+        trials=(),
+        criterion="plan",
+        notes=(*network.notes, *restored.notes),
     )
 
 

@@ -1,6 +1,11 @@
 """ONE PLACE for importance: how much the model would miss each unit of a group. One file per criterion.
 
-To add one, write its file and add its line to the table.
+To add one, write its file and add its line to the table; or, in a package of your own, name it by an entry point:
+
+    [project.entry-points."coppice.criteria"]
+    mine = "my_package:mine"
+
+where `mine` is a `Criterion`, or a function `(group, evidence) -> scores` that needs no samples.
 """
 
 from __future__ import annotations
@@ -8,6 +13,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
+from functools import cache
+from importlib.metadata import EntryPoint
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +29,9 @@ from coppice.criteria.obs import obs, remarks
 from coppice.criteria.random import random
 from coppice.criteria.taylor import taylor
 from coppice.criteria.wanda import wanda
-from coppice.errors import UnknownCriterion
+from coppice.errors import ParameterInvalid, UnknownCriterion
+from coppice.records.plugins import CRITERIA as GROUP
+from coppice.records.plugins import load, plugins, source
 
 #: `(group, evidence) -> scores`, one per unit, none below 0; the lowest go first. Raises CannotJudge.
 Rate = Callable[[Group, Evidence], NDArray[np.float64]]
@@ -67,13 +76,37 @@ CRITERIA: dict[str, Criterion] = {
 
 
 def criterion(name: str) -> Criterion:
-    """The criterion of that name; raises UnknownCriterion, which lists those there are."""
-    try:
+    """The criterion of that name, built in or of a plugin; raises UnknownCriterion, which lists those there are.
+
+    Raises ParameterInvalid where a plugin can't be loaded, is no criterion, or takes a name that is built in.
+    """
+    others = plugins(GROUP)
+    if name in CRITERIA:
+        if name in others:
+            raise ParameterInvalid(
+                f"{source(others[name])} brings a criterion {name!r}, and one of that name is built in. Rename the "
+                "entry point of the plugin, or uninstall it.",
+                field="criterion",
+            )
         return CRITERIA[name]
-    except KeyError:
-        raise UnknownCriterion(
-            f"No criterion is called {name!r}. There are: {', '.join(sorted(CRITERIA))}.", field="criterion"
-        ) from None
+    if name in others:
+        return _plugin(others[name])
+    there = ", ".join(sorted({*CRITERIA, *others}))
+    raise UnknownCriterion(f"No criterion is called {name!r}. There are: {there}.", field="criterion")
+
+
+@cache
+def _plugin(entry: EntryPoint) -> Criterion:
+    found = load(entry, "criterion")
+    if isinstance(found, Criterion):
+        return found
+    if callable(found) and not isinstance(found, type):
+        return Criterion(rate=found)
+    raise ParameterInvalid(
+        f"The plugin {entry.name!r} of {source(entry)} is a {type(found).__name__}, and must be a "
+        "coppice.criteria.Criterion, or a function (group, evidence) -> scores.",
+        field="criterion",
+    )
 
 
 __all__ = [

@@ -1,12 +1,25 @@
-"""What is kept of every tensor: plain data, made without touching a weight, the same for every framework."""
+"""What is kept of every tensor: plain data, made without touching a weight, the same for every framework.
+
+A plan can be saved, edited, loaded, and replayed on other weights of the same architecture by `coppice.apply`:
+
+>>> plan = Plan(kept={"conv1.weight": {0: (0, 2)}, "conv1.bias": {0: (0, 2)}})
+>>> plan.keeping("conv1", [1, 2]).edits
+{'conv1': (1, 2)}
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable
+from os import PathLike
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
+from coppice.errors import ParameterInvalid
 from coppice.records.request import Record
+
+Position = Annotated[int, Field(ge=0)]
 
 
 class Plan(Record):
@@ -15,10 +28,59 @@ class Plan(Record):
     `kept["conv1.weight"][0] == (0, 2, 5)` says that of axis 0 of `conv1.weight` the positions 0, 2 and 5 stay, in
     that order. `attributes["encoder.layers.0"]["head_dim"] == 32` says that the code's own number becomes 32, so that
     it still counts what it counted; a dotted attribute (`config.hidden_size`) is one of an object in the module.
+    `shapes` are those of all stored tensors of the model that it was made for, before the cut: its architecture.
+    `edits` are wishes that came later, by layer: what is kept of its output channels, or None for all of them. Who
+    applies the plan settles them, with all that depends on these channels.
     """
 
-    kept: dict[str, dict[int, tuple[int, ...]]] = Field(default_factory=dict)
+    schema_version: Literal[1] = 1
+    kept: dict[str, dict[Position, tuple[Position, ...]]] = Field(default_factory=dict)
     attributes: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    shapes: dict[str, tuple[int, ...]] = Field(default_factory=dict)
+    edits: dict[str, tuple[Position, ...] | None] = Field(default_factory=dict)
 
     def __bool__(self) -> bool:
         return bool(self.kept)
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write the plan to a JSON file, which `Plan.load` reads; raises OSError."""
+        Path(path).write_text(self.model_dump_json(indent=2) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: str | PathLike[str]) -> Self:
+        """Read a plan that `save` wrote, or `plan.json` of a job; raises ParameterInvalid, OSError."""
+        try:
+            return cls.model_validate_json(Path(path).read_bytes())
+        except ValidationError as e:
+            first = e.errors()[0]
+            where = ".".join(str(part) for part in first["loc"]) or "the file"
+            raise ParameterInvalid(
+                f"{path} is not a plan of schema version 1: {where}: {first['msg']}. Give a file that plan.save wrote, "
+                "or the plan.json of a job.",
+                field="plan",
+            ) from e
+
+    def without(self, layer: str) -> Self:
+        """The plan with which this layer (name, prefix or glob) keeps all its output channels, and what hangs on them.
+
+        Nothing is checked here: `coppice.apply` does, which knows the model.
+        """
+        return self._edited(layer, None)
+
+    def keeping(self, layer: str, channels: Iterable[int]) -> Self:
+        """The plan with which this layer keeps the output channels of these numbers (from 0) and no others.
+
+        What reads, scales or adds to these channels follows when the plan is applied. Raises ParameterInvalid where
+        a number is negative or none is given.
+        """
+        chosen = tuple(sorted(set(channels)))
+        if not chosen or chosen[0] < 0:
+            raise ParameterInvalid(
+                f"plan: keeping({layer!r}) needs the numbers of channels, from 0, and at least one; got {chosen}.",
+                field="plan",
+            )
+        return self._edited(layer, chosen)
+
+    def _edited(self, layer: str, channels: tuple[int, ...] | None) -> Self:
+        others = {name: kept for name, kept in self.edits.items() if name != layer}
+        return self.model_copy(update={"edits": {**others, layer: channels}})

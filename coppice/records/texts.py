@@ -24,6 +24,8 @@ from uuid import UUID
 from coppice.errors import ParameterInvalid, ParameterMissing, PercentOutOfRange, UnknownCriterion
 from coppice.records.frameworks import Framework
 from coppice.records.inputs import parse_input_size, parse_model_args
+from coppice.records.plugins import CRITERIA as OF_CRITERIA
+from coppice.records.plugins import plugins
 from coppice.records.quantization import Activations, Format, Precision, Rounding
 from coppice.records.request import CRITERIA, MAX_POINTS, MAX_ROUND_TO, Heads, Spread, Target
 
@@ -77,8 +79,9 @@ def parse_omit(given: str | Iterable[str] | None) -> tuple[str, ...]:
 def parse_criterion(given: str) -> str:
     """Read the name of a criterion; raises UnknownCriterion, which lists those there are."""
     name = given.strip()
-    if name not in CRITERIA:
-        raise UnknownCriterion(f"No criterion is called {name!r}. There are: {', '.join(CRITERIA)}.", field="criterion")
+    there = (*CRITERIA, *plugins(OF_CRITERIA))
+    if name not in there:
+        raise UnknownCriterion(f"No criterion is called {name!r}. There are: {', '.join(there)}.", field="criterion")
     return name
 
 

@@ -6,13 +6,13 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
+from typing import Protocol
 
 import numpy as np
 
 from coppice.channels import Channels, Group
 from coppice.errors import UnknownLayer
 from coppice.records.report import FrozenReport, GroupReport
-from coppice.steps.allocate import Allocation
 from coppice.tracing import Network, stored
 
 #: Names listed in an error before it says "and N more".
@@ -62,8 +62,21 @@ def _means(pattern: str, name: str) -> bool:
     return pattern == name or name.startswith((f"{pattern}.", f"{pattern}/")) or fnmatchcase(name, pattern)
 
 
+class Removal(Protocol):
+    """How many units of each group go, and why not as many as were asked."""
+
+    def asked(self, group: Group) -> int:
+        """Units that were asked to go."""
+
+    def total(self, group: Group) -> int:
+        """Units that go."""
+
+    def why(self, group: Group) -> str | None:
+        """Why that is another number; None where it isn't."""
+
+
 def groups(
-    channels: Channels, names: Names, allocation: Allocation, cut: Collection[int], reasons: Mapping[int, str]
+    channels: Channels, names: Names, allocation: Removal, cut: Collection[int], reasons: Mapping[int, str]
 ) -> tuple[GroupReport, ...]:
     """One line per group: what was asked of it, what was removed, and why another number than that."""
     lines = []

@@ -22,12 +22,20 @@ def complete_plan(traced: Traced, scores: Scores, allocation: Allocation, cut: I
 
 def make_plan(channels: Channels, scores: Scores, allocation: Allocation, cut: Iterable[int]) -> Plan:
     """Remove what is allocated of every group whose number is in `cut`; the lowest scores go."""
-    stays: dict[tuple[str, int], NDArray[np.bool_]] = {}
+    going: dict[int, NDArray[np.bool_]] = {}
     for chosen in cut:
         group = channels.groups[chosen]
         held = allocation.stays(chosen)
         rank = scores[chosen] if held is None else np.where(held, np.inf, scores[chosen])
-        going = _going(group, rank, allocation.of(group))
+        going[chosen] = _going(group, rank, allocation.of(group))
+    return plan_of(channels, going)
+
+
+def plan_of(channels: Channels, leaving: Mapping[int, NDArray[np.bool_]]) -> Plan:
+    """The plan by which of every group these units go."""
+    stays: dict[tuple[str, int], NDArray[np.bool_]] = {}
+    for chosen, going in leaving.items():
+        group = channels.groups[chosen]
         if not going.any():
             continue
         for axis, slots in group.slots.items():

@@ -57,14 +57,14 @@ def largest_cut(
     def run(chosen: tuple[int, ...]) -> None:
         pruned = apply(network.module, plan_of(chosen))
         forward(pruned, network.inputs)
-        _train(network, traced, pruned)
+        train(network, traced, pruned)
 
     def check(chosen: tuple[int, ...]) -> Cut:
-        return _check(network, traced, plan_of(chosen), members(chosen))
+        return checked(network, traced, plan_of(chosen), members(chosen))
 
     def both(chosen: tuple[int, ...]) -> Cut:
         cut = check(chosen)
-        _train(network, traced, cut.module)
+        train(network, traced, cut.module)
         return cut
 
     refused = _conflicts(traced, plan_of, bundles)
@@ -138,14 +138,15 @@ class _Admission(Generic[T]):
         return self
 
 
-def _train(network: Network, traced: Traced, pruned: nn.Module) -> None:
+def train(network: Network, traced: Traced, pruned: nn.Module) -> None:
     """Raise ForwardFailed unless the cut model runs in training mode, too, if the whole one does."""
     if traced.trains:
         with training(pruned):
             forward(pruned, network.inputs)
 
 
-def _check(network: Network, traced: Traced, plan: Plan, chosen: Sequence[int]) -> Cut:
+def checked(network: Network, traced: Traced, plan: Plan, chosen: Sequence[int]) -> Cut:
+    """The cut of the groups `chosen` by their plan, if it is right; raises ForwardFailed, VerificationFailed."""
     pruned, groups = apply(network.module, plan), traced.channels.groups
     bundles = {groups[number].bundle for number in chosen if groups[number].mixes}  # none is cut without its others
     mixing = [number for number in chosen if groups[number].bundle in bundles]

@@ -49,7 +49,7 @@ def kept(wanted: Mapping[str, Sequence[int]], channels: Channels, names: Names) 
     """
     found: dict[int, NDArray[np.bool_]] = {}
     for name, positions in wanted.items():
-        axes = _outputs(name, channels, names)
+        axes = outputs(name, channels, names)
         for number, group in enumerate(channels.groups):
             for axis in axes & group.slots.keys():
                 slots = group.slots[axis]
@@ -59,9 +59,9 @@ def kept(wanted: Mapping[str, Sequence[int]], channels: Channels, names: Names) 
     return {number: stay for number, stay in found.items() if stay.any()}
 
 
-def _outputs(name: str, channels: Channels, names: Names) -> set[Axis]:
-    """The axes along which the layers of that name have output channels."""
-    tensors = names.tensors([name], field="keep")
+def outputs(name: str, channels: Channels, names: Names, *, field: str = "keep") -> set[Axis]:
+    """The axes along which the layers of that name have output channels; raises UnknownLayer, ParameterInvalid."""
+    tensors = names.tensors([name], field=field)
     axes = {entry.axis for entry in channels.frozen if entry.axis[0] in tensors}
     for group in channels.groups:
         made = {axis for axis, slots in group.slots.items() if slots.produces or not slots.consumes}
@@ -70,7 +70,7 @@ def _outputs(name: str, channels: Channels, names: Names) -> set[Axis]:
     if len(set(lengths.values())) > 1:
         told = ", ".join(f"{tensor} {length}" for (tensor, _), length in lengths.items())
         raise ParameterInvalid(
-            f"keep: the outputs of {name} have several widths ({told}). Name one of its layers.", field="keep"
+            f"{field}: the outputs of {name} have several widths ({told}). Name one of its layers.", field=field
         )
     return axes
 

@@ -2,98 +2,39 @@
 
 result = coppice.prune(model, percent=0.4, omit=["fc"], example_inputs=(x,))
 result.model, result.plan.kept["conv1.weight"][0], result.report.after.parameters
+coppice.apply(other, result.plan.without("conv1"), example_inputs=(x,)).model
 coppice.quantize(result.model, precision="int8", samples=(x, y), out="small").files["quantized"]
 """
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from os import PathLike
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Unpack
+from typing import Any, Unpack, overload
 
-import torch
-from torch import nn
-
-from coppice import keras_live, pipeline, sweeping
-from coppice.errors import BadRequest, InputSizeInvalid, ParameterMissing, PrecisionImpossible
-from coppice.formats.given import given, save_given
-from coppice.formats.onnx import live as onnx_live
+from coppice import pipeline, sweeping
+from coppice.errors import BadRequest, ParameterMissing, PrecisionImpossible
+from coppice.formats import open_upload
 from coppice.formats.pytorch.live import LiveTorch
-from coppice.formats.pytorch.named_inputs import forget_names, give_by_name
+from coppice.library.live import Inputs, live_of, loaded, network_of, result_of, saved
+from coppice.library.results import M, Result, Swept, Written
+from coppice.library.unmoved import unmoved
 from coppice.quantizing import quantized
 from coppice.records.frameworks import Framework
 from coppice.records.keywords import ATTRIBUTES, Numbers, Options, Shape, Sweeping
 from coppice.records.plan import Plan
 from coppice.records.quantization import Format, Precision
 from coppice.records.report import Inspection, Progress, Report, Tell
-from coppice.records.request import SHOWN, Part, Request, Task
+from coppice.records.request import SHOWN, Request, Task
 from coppice.records.samples_needed import check_samples
 from coppice.records.spot import Spot
 from coppice.records.sweep import Sweep
 from coppice.records.texts import READERS
-from coppice.steps.apply import copied
-from coppice.tracing import Layer, Network
-
-Inputs = torch.Tensor | Sequence[torch.Tensor] | Mapping[str, torch.Tensor]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Live:
-    """Models of other frameworks: they go through a file of their own, so that they come back as they were built."""
-
-    framework: Framework
-    save: Callable[[Any, Path], Path]
-    load: Callable[[Any, Path], Any]
-
-
-#: What recognises a live model of another framework -> how it becomes a file and comes back.
-_LIVE: dict[Callable[[object], bool], _Live] = {
-    keras_live.is_keras_model: _Live(framework=Framework.KERAS, save=keras_live.save_live, load=keras_live.load_live),
-    onnx_live.is_onnx_model: _Live(framework=Framework.ONNX, save=onnx_live.save_live, load=onnx_live.load_live),
-}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Result:
-    """A pruned model of the user's own class, what was kept of every tensor, and the account."""
-
-    model: Any
-    plan: Plan
-    report: Report
-
-    def _repr_html_(self) -> str:
-        """What a notebook shows: the report."""
-        return self.report._repr_html_()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Written:
-    """The files of a quantized model, by the names of artifacts, and the account; `quantized` is the model."""
-
-    files: Mapping[str, Path]
-    report: Report
-
-    def _repr_html_(self) -> str:
-        """What a notebook shows: the report."""
-        return self.report._repr_html_()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Swept:
-    """The curve of a sweep, the models of its ratios in floats, and its quantized files by ratio and precision."""
-
-    report: Sweep
-    results: Mapping[float, Result]
-    written: Mapping[tuple[float, Precision], Written]
-
-    def _repr_html_(self) -> str:
-        """What a notebook shows: the report."""
-        return self.report._repr_html_()
-
+from coppice.steps.provenance import input_files
+from coppice.tracing import Network
 
 #: What a function may be told beside what it names itself.
 _KEYWORDS: Mapping[Task, type] = {
@@ -104,6 +45,32 @@ _KEYWORDS: Mapping[Task, type] = {
 }
 
 
+@overload
+def prune(
+    model: str | PathLike[str],
+    *,
+    percent: float | None = None,
+    max_drop: float | None = None,
+    samples: Any = None,
+    progress: Tell | None = None,
+    **options: Unpack[Options],
+) -> Result[Any]: ...
+
+
+@overload
+def prune(
+    model: M,
+    *,
+    percent: float | None = None,
+    max_drop: float | None = None,
+    example_inputs: Inputs | None = None,
+    samples: Any = None,
+    progress: Tell | None = None,
+    **options: Unpack[Options],
+) -> Result[M]: ...
+
+
+@unmoved()
 def prune(
     model: Any,
     *,
@@ -111,8 +78,9 @@ def prune(
     max_drop: float | None = None,
     example_inputs: Inputs | None = None,
     samples: Any = None,
+    progress: Tell | None = None,
     **options: Unpack[Options],
-) -> Result:
+) -> Result[Any]:
     """Remove `percent` of the channels of every prunable group of a torch, Keras or ONNX model; it stays untouched.
 
     `example_inputs` are what `model(*example_inputs)` takes, batch dimension included, or a mapping of what it takes
@@ -120,21 +88,74 @@ def prune(
     result is a `ModelProto`.
     `samples` of the user's data repair what the cut leaves and judge it: an array, `(x, y)`, a mapping, a loader, or
     batches of these. `max_drop` then looks for the smallest model that loses no more than that of its accuracy.
-    The other keywords are those of `Options`. Raises a `CoppiceError`.
+    `progress` is called with a `Progress` (step, fraction of the whole, detail) as each step begins; what it raises
+    ends the call and goes through to the caller.
+    The other keywords are those of `Options`. The same model, inputs and `seed` give the same result in every process
+    on one machine; random states and settings of torch, numpy and `random` stay as they were. Raises a `CoppiceError`.
     """
     _check_keywords(options, Task.PRUNE)
     told = {**options, "percent": percent, "max_drop": max_drop}
-    if (live := _live(model)) is not None:
+    if (live := live_of(model)) is not None:
         request = _request(live.framework, Task.PRUNE, told)
-        with _saved(model, live, request, samples) as (asked, files, out):
-            pipeline.run(asked, files, out, _silent)
-            return _loaded(model, live, out)
+        with saved(model, live, request, samples) as (asked, files, out):
+            pipeline.run(asked, files, out, progress or _silent)
+            return loaded(model, live, out)
     request = _request(Framework.PYTORCH, Task.PRUNE, told)
-    network = _network(model, example_inputs, samples, request.seed)
-    pruned = pipeline.prune(network, request, _silent)
-    return _result(model, pruned, pipeline.report_on(network, pruned, request))
+    network = network_of(model, example_inputs, samples, request.seed)
+    pruned = pipeline.prune(network, request, progress or _silent)
+    return result_of(model, pruned, pipeline.report_on(network, pruned, request))
 
 
+@overload
+def apply(
+    model: str | PathLike[str], plan: Plan, *, samples: Any = None, restore: bool = True, progress: Tell | None = None
+) -> Result[Any]: ...
+
+
+@overload
+def apply(
+    model: M,
+    plan: Plan,
+    *,
+    example_inputs: Inputs | None = None,
+    samples: Any = None,
+    restore: bool = True,
+    progress: Tell | None = None,
+) -> Result[M]: ...
+
+
+@unmoved()
+def apply(
+    model: Any,
+    plan: Plan,
+    *,
+    example_inputs: Inputs | None = None,
+    samples: Any = None,
+    restore: bool = True,
+    progress: Tell | None = None,
+) -> Result[Any]:
+    """Cut a model by a plan that was made before: for other weights of the same architecture, or by an edited plan.
+
+    The model is traced anew, so that what depends on an edited layer follows, and the cut passes the same check as that
+    of `prune`. `samples` repair the weights that are kept, unless `restore` is false. The rest is as in `prune`; the
+    report's `request` says nothing of the ratio, which is the plan's. Raises ParameterInvalid, which names the layer or
+    tensor, where the architecture is another or the plan would cut half of what belongs together.
+    """
+    told = {"percent": 0.0, "restore": restore}
+    live, tell = live_of(model), progress or _silent
+    request = _request(Framework.PYTORCH if live is None else live.framework, Task.PRUNE, told)
+    if live is not None:
+        with saved(model, live, request, samples) as (asked, files, out):
+            source, inputs = open_upload(asked, files), input_files(asked, files)
+            pruned = pipeline.replay(source.network, plan, asked, tell)
+            pipeline.with_report(pipeline.deliver_floats(source, pruned, asked, inputs, out, tell), out)
+            return loaded(model, live, out)
+    network = network_of(model, example_inputs, samples, request.seed)
+    pruned = pipeline.replay(network, plan, request, tell)
+    return result_of(model, pruned, pipeline.report_on(network, pruned, request))
+
+
+@unmoved()
 def quantize(
     model: Any,
     *,
@@ -142,31 +163,33 @@ def quantize(
     precision: str | None = None,
     example_inputs: Inputs | None = None,
     samples: Any = None,
+    progress: Tell | None = None,
     **numbers: Unpack[Numbers],
 ) -> Written:
     """Keep the numbers of a torch, Keras or ONNX model in fewer bits, in files in the folder `out`; it stays untouched.
 
     `precision` is that of the weights, and of biases and activations what goes with it: "int8" finds the scales of
     activations on `samples`. A live torch model becomes ONNX; it has no class file, which packed safetensors need.
-    The other keywords are those of `Numbers`, the rest as in `prune`. Raises a `CoppiceError`.
+    `progress` and the rest are as in `prune`, the other keywords those of `Numbers`. Raises a `CoppiceError`.
     """
     _check_keywords(numbers, Task.QUANTIZE)
     told = {"precision": precision, **{ATTRIBUTES.get(name, name): value for name, value in numbers.items()}}
-    live, folder = _live(model), Path(out)
+    live, folder = live_of(model), Path(out)
     request = _request(Framework.PYTORCH if live is None else live.framework, Task.QUANTIZE, told)
     check_samples(request, samples is not None)
     if live is None:
         _check_classless(request)
     folder.mkdir(parents=True, exist_ok=True)
     if live is not None:
-        with _saved(model, live, request, samples) as (asked, files, _):
-            report = pipeline.quantize(asked, files, folder, _silent)
+        with saved(model, live, request, samples) as (asked, files, _):
+            report = pipeline.quantize(asked, files, folder, progress or _silent)
     else:
-        source = LiveTorch(network=_network(model, example_inputs, samples, request.seed))
-        report = pipeline.quantize_source(source, request, {}, folder, _silent)
+        source = LiveTorch(network=network_of(model, example_inputs, samples, request.seed))
+        report = pipeline.quantize_source(source, request, {}, folder, progress or _silent)
     return Written(files={one.name: folder / one.file for one in report.artifacts}, report=report)
 
 
+@unmoved()
 def sweep(
     model: Any,
     *,
@@ -175,6 +198,7 @@ def sweep(
     out: Path | str | None = None,
     example_inputs: Inputs | None = None,
     samples: Any = None,
+    progress: Tell | None = None,
     **options: Unpack[Sweeping],
 ) -> Swept:
     """Cut a model by several ratios, keep it in several precisions, and compare quality against size, work and time.
@@ -186,32 +210,34 @@ def sweep(
     _check_keywords(options, Task.SWEEP)
     told = {ATTRIBUTES.get(name, name): value for name, value in options.items()}
     told |= {"percents": percents or None, "precisions": precisions or None}
-    live = _live(model)
+    live = live_of(model)
     request = _request(Framework.PYTORCH if live is None else live.framework, Task.SWEEP, told)
     if out is None and any(spot.quantized for spot in request.spots):
         raise ParameterMissing(
             "out is missing: quantized models are files. Name a folder for them, e.g. out='swept'.", field="out"
         )
     if live is not None:
-        with _saved(model, live, request, samples) as (asked, files, scratch):
-            curve, reports = sweeping.sweep_files(asked, files, scratch, _silent)
+        with saved(model, live, request, samples) as (asked, files, scratch):
+            curve, reports = sweeping.sweep_files(asked, files, scratch, progress or _silent)
             results = {
-                spot.percent: _loaded(model, live, scratch / spot.label) for spot in reports if not spot.quantized
+                spot.percent: loaded(model, live, scratch / spot.label) for spot in reports if not spot.quantized
             }
             return Swept(report=curve, results=results, written=_written(reports, scratch, out))
     with TemporaryDirectory() as name:
-        network = _network(model, example_inputs, samples, request.seed)
-        curve, reports, cuts = _swept(network, request, Path(name))
+        network = network_of(model, example_inputs, samples, request.seed)
+        curve, reports, cuts = _swept(network, request, Path(name), progress or _silent)
         written = _written(reports, Path(name), out)
     wanted = {spot.percent for spot in reports if not spot.quantized}
-    results = {percent: _result(model, *cut) for percent, cut in cuts.items() if percent in wanted}
+    results = {percent: result_of(model, *cut) for percent, cut in cuts.items() if percent in wanted}
     return Swept(report=curve, results=results, written=written)
 
 
 _Cuts = dict[float, tuple[pipeline.Pruned, Report]]
 
 
-def _swept(network: Network, request: Request, folder: Path) -> tuple[Sweep, Mapping[Spot, Report], _Cuts]:
+def _swept(
+    network: Network, request: Request, folder: Path, progress: Tell
+) -> tuple[Sweep, Mapping[Spot, Report], _Cuts]:
     """The sweep of a live torch model, whose files lie in folders in `folder`, and what was cut of it."""
     source, cuts = LiveTorch(network=network), _Cuts()
 
@@ -225,7 +251,7 @@ def _swept(network: Network, request: Request, folder: Path) -> tuple[Sweep, Map
         with sweeping.point_folder(folder, spot) as own:
             return pipeline.with_report(quantized(source, pruned.dense, floats, own, tell), own)
 
-    curve, reports = sweeping.sweep_network(network, request, sweeping.Makers(finish=finish, quantize=fewer), _silent)
+    curve, reports = sweeping.sweep_network(network, request, sweeping.Makers(finish=finish, quantize=fewer), progress)
     return curve, reports, cuts
 
 
@@ -242,59 +268,27 @@ def _written(
     return found
 
 
+@unmoved()
 def inspect(
     model: Any,
     *,
     percent: float = SHOWN,
     example_inputs: Inputs | None = None,
+    progress: Tell | None = None,
     **shape: Unpack[Shape],
 ) -> Inspection:
     """The groups of a live model that could be pruned and the channels that can't, with reasons; nothing is cut.
 
-    The other keywords are those of `Shape`.
+    `example_inputs` and `progress` are as in `prune`; the other keywords are those of `Shape`. Raises a `CoppiceError`.
     """
     _check_keywords(shape, Task.INSPECT)
     told = {**shape, "percent": percent}
-    if (live := _live(model)) is not None:
+    if (live := live_of(model)) is not None:
         request = _request(live.framework, Task.INSPECT, told)
-        with _saved(model, live, request) as (asked, files, out):
-            return pipeline.inspect(asked, files, out, _silent)
+        with saved(model, live, request) as (asked, files, out):
+            return pipeline.inspect(asked, files, out, progress or _silent)
     request = _request(Framework.PYTORCH, Task.INSPECT, told)
-    return pipeline.inspect_network(_network(model, example_inputs), request)
-
-
-def _result(model: nn.Module, pruned: pipeline.Pruned, report: Report) -> Result:
-    """Called when all is measured: a forward pass in training mode would move the statistics of the result."""
-    forget_names(pruned.module)
-    for part, original in zip(pruned.module.modules(), model.modules(), strict=True):
-        part.training = original.training
-    return Result(model=pruned.module, plan=pruned.plan, report=report)
-
-
-@contextmanager
-def _saved(
-    model: Any, live: _Live, request: Request, samples: Any = None
-) -> Iterator[tuple[Request, dict[Part, Path], Path]]:
-    """A model of another framework as an upload, and a folder for what becomes of it."""
-    with TemporaryDirectory() as name:
-        folder, out = Path(name), Path(name) / "out"
-        out.mkdir()
-        files = {Part.MODEL: live.save(model, folder)}
-        if samples is not None:
-            files[Part.DATASET] = save_given(samples, folder, seed=request.seed)
-        yield request.model_copy(update={"files": {part: path.name for part, path in files.items()}}), files, out
-
-
-def _loaded(model: Any, live: _Live, out: Path) -> Result:
-    """What a job left in a folder, as live as the model was."""
-    report = Report.model_validate_json((out / "report.json").read_bytes())
-    files = {artifact.name: out / artifact.file for artifact in report.artifacts}
-    plan = Plan.model_validate_json(files["plan"].read_bytes())
-    return Result(model=live.load(model, files["model"]), plan=plan, report=report)
-
-
-def _live(model: object) -> _Live | None:
-    return next((live for recognises, live in _LIVE.items() if recognises(model)), None)
+    return pipeline.inspect_network(network_of(model, example_inputs), request)
 
 
 def _check_keywords(given: Mapping[str, object], task: Task) -> None:
@@ -322,32 +316,25 @@ def _request(framework: Framework, task: Task, told: Mapping[str, object]) -> Re
     return Request.model_validate({**values, "framework": framework, "task": task})
 
 
-def _network(model: Any, example_inputs: Inputs | None, samples: Any = None, seed: int = 0) -> Network:
-    if not isinstance(model, nn.Module):
-        raise BadRequest(
-            f"Give a torch.nn.Module, a Keras or an ONNX model, not {type(model).__name__}.", field="model"
-        )
-    if example_inputs is None and samples is None:
-        raise InputSizeInvalid(
-            "example_inputs is missing. Give what the model takes, e.g. example_inputs=(torch.randn(1, 3, 224, 224),), "
-            "or samples of your data.",
-            field="example_inputs",
-        )
-    module = copied(model).eval()
-    inputs: tuple[torch.Tensor, ...] | None = None
-    if isinstance(example_inputs, Mapping):
-        give_by_name(module, tuple(example_inputs))
-        inputs = tuple(example_inputs.values())
-    elif example_inputs is not None:
-        inputs = (example_inputs,) if isinstance(example_inputs, torch.Tensor) else tuple(example_inputs)
-    layers = tuple(
-        Layer(name=path, path=path, kind=type(part).__name__) for path, part in module.named_modules() if path
-    )
-    if samples is None and inputs is not None:
-        return Network(module=module, inputs=inputs, layers=layers)
-    read = given(samples, module, inputs=inputs, seed=seed)
-    return Network(module=module, inputs=inputs or read.inputs, layers=layers, samples=read.samples, notes=read.notes)
-
-
 def _silent(_: Progress) -> None:
-    """In-process calls are short; nobody listens."""
+    """Nobody listens, unless someone asked to be told."""
+
+
+__all__ = [
+    "Inputs",
+    "Inspection",
+    "Numbers",
+    "Options",
+    "Plan",
+    "Progress",
+    "Result",
+    "Shape",
+    "Sweeping",
+    "Swept",
+    "Written",
+    "apply",
+    "inspect",
+    "prune",
+    "quantize",
+    "sweep",
+]
