@@ -31,6 +31,8 @@ export function Chart({ name, caption, draw, table, of, over, tall = false }: Ch
   useEffect(() => {
     if (!width || !place.current) return;
     const drawn = draw(width);
+    // Plot names its marks on elements without a role, which WAI-ARIA forbids; the picture has one name as a whole.
+    for (const mark of drawn.querySelectorAll("[aria-label]")) mark.removeAttribute("aria-label");
     drawn.setAttribute("role", "img");
     drawn.setAttribute("aria-label", name);
     place.current.replaceChildren(drawn);
