@@ -17,6 +17,8 @@ test("numbers are written as people read them", () => {
   assert.equal(whole(1199882), "1,199,882");
   assert.equal(share(0.4973), "49.7%");
   assert.equal(milliseconds(0.8713), "0.87 ms");
+  assert.equal(milliseconds(0.0412), "0.041 ms");
+  assert.equal(milliseconds(31.26), "31.3 ms");
   assert.equal(significant(0.034567), "0.0346");
 });
 

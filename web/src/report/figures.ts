@@ -14,8 +14,8 @@ export function significant(number: number): string {
   return Math.abs(number) < 1e-4 ? number.toExponential(2) : String(Number(number.toPrecision(3)));
 }
 
-/** 0.873 -> 0.87 ms. */
-export const milliseconds = (number: number) => `${number < 10 ? number.toFixed(2) : number.toFixed(1)} ms`;
+/** 0.873 -> 0.87 ms, 0.0412 -> 0.041 ms. */
+export const milliseconds = (number: number) => `${Number(number.toPrecision(2)) < 10 ? number.toPrecision(2) : number.toFixed(1)} ms`;
 
 export interface CostLine {
   name: string;
@@ -69,6 +69,9 @@ export const merits = (quality: Quality): Merit[] =>
   MERITS.filter((merit) => quality.before[merit] !== null || merit === "distance");
 
 export const isShare = (merit: Merit) => SHARES.has(merit);
+
+/** So much of a scale around equal figures that its lines have different labels. */
+export const leastRoom = (merit: Merit, high: number) => (isShare(merit) ? 0.02 : Math.max(Math.abs(high) * 0.1, 1e-6));
 
 export function written(value: number | null | undefined, merit: Merit): string {
   if (value === null || value === undefined) return "not numbers";

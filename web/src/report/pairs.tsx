@@ -64,7 +64,7 @@ function PairTable({ caption, rows, names, apart }: { caption: string; rows: rea
 }
 
 function drawn(rows: readonly Pair[], width: number, apart: boolean): Drawing {
-  const row = apart ? 42 : 34;
+  const row = apart ? 44 : 38;
   const most = Math.max(1, ...rows.map((pair) => Math.max(pair.before, pair.after)));
   const places = rows.map((_, index) => index);
   // Of Plot's own bars only the insets within a row are ours.
@@ -76,7 +76,7 @@ function drawn(rows: readonly Pair[], width: number, apart: boolean): Drawing {
       ...(stroke && { stroke }),
       rx: 2,
       insetTop: TEXT + 3 + line * 9,
-      insetBottom: apart ? 15 - line * 9 : 6,
+      insetBottom: apart ? 17 - line * 9 : 10,
     });
   const words = { y: (_pair: Pair, index: number) => index, dy: -(row / 2) + TEXT / 2 + 2, fill: "currentColor", fontSize: 12 };
   return Plot.plot({

@@ -3,7 +3,7 @@
 import * as Plot from "@observablehq/plot";
 import type { Merit, Quality } from "../types";
 import { Chart, type Drawing, Legend } from "./chart";
-import { isShare, merits, stages, written } from "./figures";
+import { isShare, leastRoom, merits, stages, written } from "./figures";
 
 const KINDS = ["after", "one"] as const;
 const COLOURS = ["var(--chart-after)", "var(--chart-2)"] as const;
@@ -71,7 +71,7 @@ export function Stages({ quality }: { quality: Quality }) {
 function drawn(spots: readonly Spot[], order: readonly Merit[], width: number): Drawing {
   const values = spots.map((spot) => spot.value);
   const [low, high] = [Math.min(...values), Math.max(...values)];
-  const room = Math.max((high - low) * 0.25, high * 0.02, 1e-6);
+  const room = Math.max((high - low) * 0.25, leastRoom(order[0] ?? "accuracy", high));
   const colour = (spot: Spot) => COLOURS[order.indexOf(spot.merit)] ?? COLOURS[0];
   const first = order[0] ?? "accuracy";
   return Plot.plot({
@@ -91,7 +91,7 @@ function drawn(spots: readonly Spot[], order: readonly Merit[], width: number): 
       ...order.map((merit, index) =>
         Plot.text(
           spots.filter((spot) => spot.merit === merit),
-          { x: "stage", y: "value", text: (spot: Spot) => written(spot.value, merit), dx: index ? 9 : -9, textAnchor: index ? "start" : "end", fill: "currentColor", fontSize: 12 },
+          { x: "stage", y: "value", text: (spot: Spot) => written(spot.value, merit), dy: index ? -13 : 15, fill: "currentColor", fontSize: 12 },
         ),
       ),
     ],

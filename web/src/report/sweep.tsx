@@ -6,7 +6,7 @@ import { save } from "../api";
 import { Problem, type Trouble, trouble } from "../problem";
 import type { Axis, Merit, Point, Sweep } from "../types";
 import { Chart, type Drawing, Legend } from "./chart";
-import { AXES, type Placed, placed, pointName, share, written } from "./figures";
+import { AXES, type Placed, leastRoom, placed, pointName, share, written } from "./figures";
 import { PointTable } from "./points";
 import { Frozen, Notes } from "./told";
 
@@ -64,7 +64,7 @@ function Curve({ sweep, merit, chosen, choose }: CurveProps) {
         draw={(width) => drawn(dots, axis, merit, width)}
         caption={
           <>
-            {merit} on {(sweep.held_out ?? 0).toLocaleString("en")} samples that nothing was fitted to. On the front, no other
+            Quality is {merit} on {(sweep.held_out ?? 0).toLocaleString("en")} samples that nothing was fitted to. On the front, no other
             point is as good and as cheap. Choose a point for its files.{" "}
             <Legend of={[["after round", "on the front"], ["before round", "others"], ["dashes", "cut, before repair"]]} />
           </>
@@ -74,7 +74,7 @@ function Curve({ sweep, merit, chosen, choose }: CurveProps) {
             <button
               key={pointName(dot.point)}
               type="button"
-              class={`dot ${dot.front ? "front" : ""} ${dot.x > 0.6 ? "leftwards" : ""}`}
+              class={`dot ${dot.front ? "front" : ""} ${dot.x > 0.4 ? "leftwards" : ""}`}
               style={{ left: `${drawing.scale("x")?.apply(dot.x) ?? 0}px`, top: `${drawing.scale("y")?.apply(dot.y) ?? 0}px` }}
               aria-label={told(dot)}
               aria-pressed={chosen === dot.point}
@@ -98,7 +98,7 @@ function drawn(dots: readonly Placed[], axis: Axis, merit: Merit, width: number)
   });
   const values = [...dots, ...cuts].map(({ y }) => y);
   const [low, high] = [Math.min(...values), Math.max(...values)];
-  const room = Math.max((high - low) * 0.08, Math.abs(high) * 0.005, 1e-6);
+  const room = Math.max((high - low) * 0.08, leastRoom(merit, high));
   return Plot.plot({
     width,
     height: Math.min(380, Math.max(260, width * 0.45)),
