@@ -6,12 +6,14 @@ import typer
 
 from coppice.cli.audit import audit
 from coppice.cli.doctor import doctor
+from coppice.cli.examples import epilog, exit_codes
 from coppice.cli.inspect import inspect
 from coppice.cli.jobs import jobs
 from coppice.cli.keys import keys
 from coppice.cli.migrate import migrate
 from coppice.cli.prune import prune
 from coppice.cli.quantize import quantize
+from coppice.cli.report import report
 from coppice.cli.serve import serve
 from coppice.cli.sweep import sweep
 from coppice.cli.work import work
@@ -19,22 +21,16 @@ from coppice.cli.work import work
 app = typer.Typer(
     name="coppice",
     help="Remove whole channels from PyTorch, Keras and ONNX models, exactly, and keep what is left in fewer bits.",
+    epilog=exit_codes(),
     no_args_is_help=True,
-    add_completion=False,
     # A failure of the user's files is told by its message (`output.reported`); a traceback is left for our own faults.
     pretty_exceptions_enable=False,
 )
-app.command()(prune)
-app.command()(sweep)
-app.command()(quantize)
-app.command()(inspect)
-app.command()(serve)
-app.command()(work)
-app.command()(migrate)
-app.command()(doctor)
+for command in (prune, sweep, quantize, inspect, report, serve, work, migrate, doctor):
+    app.command(epilog=epilog(command.__name__))(command)
 app.add_typer(keys, name="keys")
 app.add_typer(jobs, name="jobs")
-app.command()(audit)
+app.command(epilog=epilog("audit"))(audit)
 
 
 def main() -> None:

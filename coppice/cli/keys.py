@@ -14,13 +14,16 @@ from rich.table import Table
 
 from coppice.cli import output
 from coppice.cli.durations import duration
+from coppice.cli.examples import epilog
 from coppice.cli.options import Json
 from coppice.cli.serve import read_settings
 
 if TYPE_CHECKING:
     from coppice.jobs.keys import Keys
 
-keys = typer.Typer(help="Make, rotate, list and revoke the API keys of a service.", no_args_is_help=True)
+keys = typer.Typer(
+    help="Make, rotate, list and revoke the API keys of a service.", no_args_is_help=True, epilog=epilog("keys")
+)
 
 Data = Annotated[Path | None, typer.Option(help="data folder of the service [COPPICE_DATA_DIR]")]
 DatabaseUrl = Annotated[
@@ -39,7 +42,7 @@ def _keys(data: Path | None, database_url: str | None) -> Keys:
     return Keys(read_settings(data_dir=data, database_url=database_url))
 
 
-@keys.command()
+@keys.command(epilog=epilog("keys create"))
 def create(
     name: str, expires: Expires = None, data: Data = None, database_url: DatabaseUrl = None, as_json: Json = False
 ) -> None:
@@ -49,7 +52,7 @@ def create(
         _show(_keys(data, database_url).create(name, lifetime=lifetime), as_json=as_json)
 
 
-@keys.command()
+@keys.command(epilog=epilog("keys rotate"))
 def rotate(
     client_id: str,
     grace: Annotated[str, typer.Option(help="how long the old key goes on working: 1d, 0s")] = "1d",
@@ -67,7 +70,7 @@ def rotate(
         _show(made, as_json=as_json)
 
 
-@keys.command(name="list")
+@keys.command(name="list", epilog=epilog("keys list"))
 def list_(data: Data = None, database_url: DatabaseUrl = None, as_json: Json = False) -> None:
     """Show every key ever made, without its secret."""
     with output.reported(as_json=as_json):
@@ -83,7 +86,7 @@ def list_(data: Data = None, database_url: DatabaseUrl = None, as_json: Json = F
         Console().print(table)
 
 
-@keys.command()
+@keys.command(epilog=epilog("keys revoke"))
 def revoke(client_id: str, data: Data = None, database_url: DatabaseUrl = None, as_json: Json = False) -> None:
     """Take a key out of force, at once. What it sent stays."""
     with output.reported(as_json=as_json):
@@ -92,7 +95,7 @@ def revoke(client_id: str, data: Data = None, database_url: DatabaseUrl = None, 
             output.print_json({"revoked": client_id})
 
 
-@keys.command(name="webhook-secret")
+@keys.command(name="webhook-secret", epilog=epilog("keys webhook-secret"))
 def webhook_secret(name: str, data: Data = None, database_url: DatabaseUrl = None, as_json: Json = False) -> None:
     """Show what the webhooks of the client NAME are signed with; without API keys the client is `anonymous`."""
     with output.reported(as_json=as_json):

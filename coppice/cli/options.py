@@ -17,6 +17,7 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
+from coppice.cli.completion import by_layer, one_of
 from coppice.client.models import zipped
 from coppice.errors import ParameterMissing, UnknownFormat
 from coppice.records.frameworks import Framework
@@ -29,7 +30,11 @@ Percent = Annotated[
     str | None, typer.Option(help="fraction of the channels of every group, or of --target, to remove, e.g. 0.4")
 ]
 Weights = Annotated[
-    str | None, typer.Option(help=f"how the weights alone are kept, in place of the precision: {', '.join(Precision)}")
+    str | None,
+    typer.Option(
+        help=f"how the weights alone are kept, in place of the precision: {', '.join(Precision)}",
+        autocompletion=one_of(Precision),
+    ),
 ]
 Seed = Annotated[str, typer.Option(help="seed of everything random")]
 Json = Annotated[bool, typer.Option("--json", help="print one JSON document, also for a failure")]
@@ -90,7 +95,10 @@ class Shape:
     ] = ""
     round_to: Annotated[str, typer.Option(help="widths that are cut become multiples of it, e.g. 8")] = "1"
     heads: Annotated[
-        str, typer.Option(help="what attention loses: width (every head gets narrower) or whole (heads)")
+        str,
+        typer.Option(
+            help="what attention loses: width (every head gets narrower) or whole (heads)", autocompletion=one_of(Heads)
+        ),
     ] = Heads.WIDTH.value
 
 
@@ -98,11 +106,27 @@ class Shape:
 class Cut(Shape):
     """How a model is cut."""
 
-    criterion: Annotated[str, typer.Option(help=f"what decides which channels go: {_one_of(CRITERIA)}")] = "auto"
-    spread: Annotated[str, typer.Option(help=f"how the cut is spread over the groups: {_one_of(Spread)}")] = (
-        Spread.UNIFORM.value
-    )
-    target: Annotated[str, typer.Option(help=f"what the fraction is of: {_one_of(Target)}")] = Target.CHANNELS.value
+    criterion: Annotated[
+        str,
+        typer.Option(
+            help=f"what decides which channels go: {_one_of(CRITERIA)}",
+            autocompletion=one_of(CRITERIA),
+        ),
+    ] = "auto"
+    spread: Annotated[
+        str,
+        typer.Option(
+            help=f"how the cut is spread over the groups: {_one_of(Spread)}",
+            autocompletion=one_of(Spread),
+        ),
+    ] = Spread.UNIFORM.value
+    target: Annotated[
+        str,
+        typer.Option(
+            help=f"what the fraction is of: {_one_of(Target)}",
+            autocompletion=one_of(Target),
+        ),
+    ] = Target.CHANNELS.value
     restore: Annotated[bool, typer.Option(help="repair the kept weights where there are samples")] = True
     seed: Seed = "0"
 
@@ -112,20 +136,40 @@ class Numbers:
     """How a model's numbers are kept in fewer bits, beside the precision itself."""
 
     biases: Annotated[
-        str | None, typer.Option(help=f"how biases are kept, where not as goes with the weights: {_one_of(Precision)}")
+        str | None,
+        typer.Option(
+            help=f"how biases are kept, where not as goes with the weights: {_one_of(Precision)}",
+            autocompletion=one_of(Precision),
+        ),
     ] = None
     activations: Annotated[
-        str | None, typer.Option(help=f"how what flows through the model is kept: {_one_of(Activations)}")
+        str | None,
+        typer.Option(
+            help=f"how what flows through the model is kept: {_one_of(Activations)}", autocompletion=one_of(Activations)
+        ),
     ] = None
     layers: Annotated[
         str,
-        typer.Option(help="precisions of the weights of single layers, names, prefixes or globs: fc1=int8,fc*=int4"),
+        typer.Option(
+            help="precisions of the weights of single layers, names, prefixes or globs: fc1=int8,fc*=int4",
+            autocompletion=by_layer(Precision),
+        ),
     ] = ""
     rounding: Annotated[
-        str, typer.Option(help=f"how weights become whole numbers: {_one_of(Rounding)} (auto: gptq where samples are)")
+        str,
+        typer.Option(
+            help=f"how weights become whole numbers: {_one_of(Rounding)} (auto: gptq where samples are)",
+            autocompletion=one_of(Rounding),
+        ),
     ] = Rounding.AUTO.value
     output_format: Annotated[
-        str | None, typer.Option("--format", "--output-format", help=f"kind of the quantized file: {_one_of(Format)}")
+        str | None,
+        typer.Option(
+            "--format",
+            "--output-format",
+            help=f"kind of the quantized file: {_one_of(Format)}",
+            autocompletion=one_of(Format),
+        ),
     ] = None
 
 

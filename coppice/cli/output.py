@@ -15,15 +15,15 @@ from pydantic import BaseModel
 from rich import box
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
-from rich.progress import Progress as ProgressBar
 from rich.table import Table
 
 from coppice import extras
+from coppice.cli import stopping
 from coppice.errors import CoppiceError
 from coppice.records.figures import significant
 from coppice.records.quantized_words import lines
-from coppice.records.report import Cost, FrozenReport, GroupReport, Inspection, Progress, Quality, Quantized, Report
+from coppice.records.report import Account, Cost, FrozenReport, GroupReport, Inspection, Quality, Quantized, Report
+from coppice.records.request import Task
 from coppice.records.sweep import Sweep
 
 #: Columns that only an inspection has: what the group holds of the whole model.
@@ -40,7 +40,7 @@ _FIGURES: Mapping[str, Callable[[float], str]] = {
 
 @contextmanager
 def reported(*, as_json: bool = False) -> Iterator[None]:
-    """Turn a CoppiceError into its message, on standard error or as JSON, and its exit code."""
+    """Turn a CoppiceError, or Ctrl-C, into its message, on standard error or as JSON, and its exit code."""
     try:
         with extras.explained():
             yield
@@ -52,6 +52,13 @@ def reported(*, as_json: bool = False) -> Iterator[None]:
             message = f"[bold red]error:[/] {escape(error.message)}\n[dim]{error.code}{escape(field)}[/]"
             Console(stderr=True).print(message, soft_wrap=True)
         raise typer.Exit(error.exit_code) from error
+    except KeyboardInterrupt as stopped:
+        told = str(stopped) or "Stopped. Nothing was written."
+        if as_json:
+            print_json({"code": "interrupted", "message": told})
+        else:
+            Console(stderr=True).print(escape(told), soft_wrap=True, highlight=False)
+        raise typer.Exit(stopping.EXIT_CODE) from stopped
 
 
 def print_json(value: BaseModel | dict[str, object]) -> None:
@@ -61,20 +68,19 @@ def print_json(value: BaseModel | dict[str, object]) -> None:
     )
 
 
-@contextmanager
-def progress_bar() -> Iterator[Callable[[Progress], None]]:
-    """A bar on standard error that follows a job's progress and goes away when the job ends."""
-    columns = TextColumn("{task.description:<9}"), BarColumn(), TextColumn("{task.fields[detail]}"), TimeElapsedColumn()
-    with ProgressBar(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("start", total=1.0, detail="")
+def print_account(account: Account) -> None:
+    """What a job left behind, as its command shows it."""
+    if isinstance(account, Inspection):
+        print_inspection(account)
+    elif isinstance(account, Sweep):
+        print_sweep(account)
+    elif isinstance(account, Report) and account.request.task is Task.QUANTIZE:
+        print_quantized(account)
+    elif isinstance(account, Report):
+        print_report(account)
 
-        def show(progress: Progress) -> None:
-            bar.update(task, completed=progress.fraction, description=progress.step, detail=escape(progress.detail))
 
-        yield show
-
-
-def print_report(report: Report, written: str) -> None:
+def print_report(report: Report, written: str | None = None) -> None:
     """What was cut, what was not and why, and what it won."""
     console = Console()
     console.print(_groups(report.groups, "pruned", "removed"))
@@ -87,10 +93,10 @@ def print_report(report: Report, written: str) -> None:
     _print_warnings(console, report.warnings)
     _print_notes(console, (*report.notes, *report.verification.notes))
     console.print(f"check    {_verdict(report)}", soft_wrap=True)
-    console.print(f"written  {escape(written)}", soft_wrap=True)
+    _print_written(console, written)
 
 
-def print_quantized(report: Report, written: str) -> None:
+def print_quantized(report: Report, written: str | None = None) -> None:
     """What a model became that was quantized as it is."""
     console = Console()
     if report.quantized is not None:
@@ -98,18 +104,21 @@ def print_quantized(report: Report, written: str) -> None:
         _print_lines(console, report.quantized)
     _print_warnings(console, report.warnings)
     _print_notes(console, report.notes)
-    console.print(f"written  {escape(written)}", soft_wrap=True)
+    _print_written(console, written)
 
 
 def print_inspection(inspection: Inspection) -> None:
     """What could be cut, and what can't and why."""
     console = Console()
     console.print(_groups(inspection.groups, "can be pruned", "would go"))
+    if not any(group.removed for group in inspection.groups):
+        told = "no channel of this model would go: the reasons stand above and below"
+        console.print(f"[yellow]nothing to prune[/]  {told}", soft_wrap=True)
     _print_frozen(console, inspection.frozen)
     _print_notes(console, inspection.notes)
 
 
-def print_sweep(swept: Sweep, written: str) -> None:
+def print_sweep(swept: Sweep, written: str | None = None) -> None:
     """The curve: a row for each ratio."""
     console = Console(soft_wrap=True)
     console.print(escape(swept.summary), highlight=False)
@@ -117,7 +126,7 @@ def print_sweep(swept: Sweep, written: str) -> None:
         told = "* no other point is as good and as cheap in every cost, and better or cheaper in one"
         console.print(f"{told}; {swept.merit} is of {swept.held_out} samples that nothing was fitted to", style="dim")
     _print_notes(console, swept.notes)
-    console.print(f"written  {escape(written)}")
+    _print_written(console, written)
 
 
 def print_jobs(jobs: Sequence[Mapping[str, Any]]) -> None:
@@ -211,6 +220,11 @@ def _print_warnings(console: Console, warnings: tuple[str, ...]) -> None:
 def _print_notes(console: Console, notes: tuple[str, ...]) -> None:
     for note in notes:
         console.print(f"note     {escape(note)}", soft_wrap=True)
+
+
+def _print_written(console: Console, written: str | None) -> None:
+    if written is not None:
+        console.print(f"written  {escape(written)}", soft_wrap=True)
 
 
 def _verdict(report: Report) -> str:

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from coppice.cli import options, output, running
+from coppice.cli.completion import one_of
 from coppice.cli.results import Out, check_suffix, deliver
 from coppice.records.quantization import Precision
 from coppice.records.report import Report
@@ -22,7 +23,10 @@ MaxDrop = Annotated[
 Quantize = Annotated[
     str | None,
     typer.Option(
-        "--quantize", "--precision", help=f"quantize what is left, as `coppice quantize` does: {', '.join(Precision)}"
+        "--quantize",
+        "--precision",
+        help=f"quantize what is left, as `coppice quantize` does: {', '.join(Precision)}",
+        autocompletion=one_of(Precision),
     ),
 ]
 

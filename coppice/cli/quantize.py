@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from coppice.cli import options, output, running
+from coppice.cli.completion import one_of
 from coppice.cli.results import Out, check_suffix, deliver
 from coppice.records.quantization import Precision
 from coppice.records.report import Report
@@ -16,7 +17,8 @@ Asked = Annotated[
     str | None,
     typer.Option(
         help=f"of the weights, and of biases and activations what goes with it: {', '.join(Precision)}; int8 needs "
-        "--dataset"
+        "--dataset",
+        autocompletion=one_of(Precision),
     ),
 ]
 MaxDrop = Annotated[

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Annotated
@@ -51,7 +50,7 @@ def deliver(report: Report, scratch: Path, out: Path) -> str:
     # Of a cut that was quantized, too, the smaller file is what was asked for.
     name = RESULTS[Task.QUANTIZE if report.request.quantization else report.request.task]
     result = next(artifact for artifact in report.artifacts if artifact.name == name)
-    shutil.move(scratch / result.file, out)
+    running.move(scratch / result.file, out)
     return f"{out} ({out.stat().st_size:,} bytes)"
 
 

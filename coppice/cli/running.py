@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -13,10 +14,13 @@ from typing import Annotated, TypeVar
 
 import typer
 
-from coppice.cli import local, output
+from coppice import settings
+from coppice.cli import local, progress
+from coppice.cli.completion import one_of
+from coppice.cli.stopping import stoppable
 from coppice.client import Client
-from coppice.errors import ParameterInvalid, ParameterMissing
-from coppice.records.report import Account
+from coppice.errors import CoppiceError, ParameterInvalid, ParameterMissing
+from coppice.records.report import Account, Tell
 from coppice.records.request import Part, Request
 from coppice.records.terms import READERS, Priority, Terms
 
@@ -37,9 +41,11 @@ class Server:
 
     def client(self) -> Client:
         """A client of it; raises ParameterMissing where none is named."""
-        if self.server is None:
-            raise ParameterMissing("Name the service, e.g. --server https://127.0.0.1:8443.", field="server")
-        return Client(self.server, client_id=self.client_id, client_secret=self.client_secret, verify=not self.insecure)
+        server = self.server or settings.remote().server
+        if server is None:
+            told = "Name the service: --server https://127.0.0.1:8443, or set COPPICE_SERVER."
+            raise ParameterMissing(told, field="server")
+        return Client(server, client_id=self.client_id, client_secret=self.client_secret, verify=not self.insecure)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +54,11 @@ class Service(Server):
 
     queue: Annotated[str | None, typer.Option(help="with --server: the workers that run it, e.g. gpu")] = None
     priority: Annotated[
-        str | None, typer.Option(help=f"with --server: which of your own jobs go first: {', '.join(Priority)}")
+        str | None,
+        typer.Option(
+            help=f"with --server: which of your own jobs go first: {', '.join(Priority)}",
+            autocompletion=one_of(Priority),
+        ),
     ] = None
     time_limit: Annotated[str | None, typer.Option(help="with --server: stop the job after so many seconds")] = None
     webhook: Annotated[str | None, typer.Option(help="with --server: address that is told of the end")] = None
@@ -67,14 +77,18 @@ class Service(Server):
 def done(
     kind: type[Kind], request: Request, files: Mapping[Part, Path], service: Service
 ) -> Iterator[tuple[Kind, Path]]:
-    """Run the job; its account, and the folder that holds its artifacts for as long as the context lasts."""
+    """Run the job; its account, and the folder that holds its artifacts for as long as the context lasts.
+
+    Ctrl-C ends it, at a service too.
+    """
     with ExitStack() as stack:
+        stack.enter_context(stoppable())
         terms, run = service.terms(), local.run
         if service.server is not None:
-            run = partial(stack.enter_context(service.client()).run, terms=terms)
+            run = partial(_there, stack.enter_context(service.client()), terms)
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="coppice-")))
-        with output.progress_bar() as progress:
-            account = run(request, files, scratch, progress)
+        with progress.told() as tell:
+            account = run(request, files, scratch, tell)
         if not isinstance(account, kind):
             raise TypeError(f"a {type(account).__name__} is no account of a job to {request.task}")
         yield account, scratch
@@ -84,5 +98,43 @@ def moved(account: Account, scratch: Path, folder: Path) -> str:
     """Move every artifact to the user's folder; says what was written."""
     folder.mkdir(parents=True, exist_ok=True)
     for artifact in account.artifacts:
-        shutil.move(scratch / artifact.file, folder / artifact.file)
+        move(scratch / artifact.file, folder / artifact.file)
     return f"{folder}/: {', '.join(artifact.file for artifact in account.artifacts)}"
+
+
+def move(file: Path, to: Path) -> None:
+    """Move a file, which appears under its name when all of it is there."""
+    partial_file = to.with_name(f".{to.name}.{os.getpid()}")
+    try:
+        # The scratch folder may be on another disk, from where a file is copied.
+        shutil.move(file, partial_file)
+        partial_file.replace(to)
+    finally:
+        partial_file.unlink(missing_ok=True)
+
+
+def _there(
+    client: Client, terms: Terms, request: Request, files: Mapping[Part, Path], out: Path, tell: Tell
+) -> Account:
+    """Send the job, wait for it, take home its artifacts; raises KeyboardInterrupt that says what became of it."""
+    txid = client.submit(request, files, terms=terms, progress=tell)
+    try:
+        client.wait(txid, tell)
+    except KeyboardInterrupt as stopped:
+        raise KeyboardInterrupt(_cancelled(client, txid)) from stopped
+    try:
+        account = client.account(txid, request.task)
+        for artifact in account.artifacts:
+            client.download(txid, out / artifact.file, artifact=artifact.name, progress=tell)
+    except KeyboardInterrupt as stopped:
+        told = f"Stopped. Job {txid} is done; its files are there still: coppice jobs download {txid} -o FOLDER"
+        raise KeyboardInterrupt(told) from stopped
+    return account
+
+
+def _cancelled(client: Client, txid: str) -> str:
+    try:
+        client.cancel(txid)
+    except CoppiceError as e:
+        return f"Stopped, but job {txid} could not be cancelled: {e.message}"
+    return f"Stopped, and cancelled job {txid} at the service. Nothing was written."

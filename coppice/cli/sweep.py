@@ -8,7 +8,9 @@ from typing import Annotated
 import typer
 
 from coppice.cli import options, output, running
+from coppice.cli.completion import some_of
 from coppice.errors import ParameterInvalid
+from coppice.records.quantization import Precision
 from coppice.records.request import MAX_POINTS, Task
 from coppice.records.sweep import Sweep
 
@@ -22,7 +24,8 @@ Percents = Annotated[
 Precisions = Annotated[
     str | None,
     typer.Option(
-        help="precisions of each, separated by commas, e.g. float32,int8,int4; float32 is what is not quantized"
+        help="precisions of each, separated by commas, e.g. float32,int8,int4; float32 is what is not quantized",
+        autocompletion=some_of(Precision),
     ),
 ]
 Folder = Annotated[Path, typer.Option("--out", "-o", help="folder for the curve, the models and their reports")]
