@@ -123,10 +123,16 @@ def test_a_daemon_left_behind_is_dead_before_the_result_is_read(lab: Lab) -> Non
 
     def look(_: Progress) -> None:
         pids.extend(processes(token))
+        for pid in pids:  # ignored by all but the job, which waits for it
+            os.kill(pid, signal.SIGCONT)
 
-    body = family(token) + STARTED
-    lab.run(body + f"(out / 'report.json').write_text({report().model_dump_json()!r})", on_progress=look)
-    assert pids
+    body = (
+        f"{family(token)}# {token}\n"
+        f"signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCONT])\n{STARTED}signal.sigwait([signal.SIGCONT])\n"
+        f"(out / 'report.json').write_text({report().model_dump_json()!r})"
+    )
+    lab.run(body, on_progress=look)
+    assert len(pids) >= 3
     assert all_gone(pids, 0)
 
 
