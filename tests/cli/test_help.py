@@ -1,4 +1,4 @@
-"""What the commands say of themselves: examples that they read, exit codes that the errors have, words for the shell."""
+"""What the commands say of themselves: examples that they read, exit codes of the errors, words for the shell."""
 
 from __future__ import annotations
 

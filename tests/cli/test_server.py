@@ -63,6 +63,23 @@ def test_ones_jobs_are_listed_and_deleted_from_the_command_line(coppice: Coppice
     assert json.loads(coppice("jobs", "list", "--json", *there).stdout) == {"jobs": []}
 
 
+def test_a_job_is_taken_up_again_from_the_command_line(files: Path, coppice: Coppice, service: Service) -> None:
+    there = ("--server", service.url, "--insecure")
+    assert coppice("prune", *SMALL, "--percent", "0.4", "-o", "first.pt", *there).returncode == 0
+    (job,) = json.loads(coppice("jobs", "list", "--json", *there).stdout)["jobs"]
+    txid = job["txid"]
+
+    assert json.loads(coppice("jobs", "show", txid, "--json", *there).stdout)["status"] == 0
+    assert json.loads(coppice("jobs", "wait", txid, "--json", *there).stdout) == {"done": txid}
+    taken = json.loads(coppice("jobs", "download", txid, "-o", "again.pt", "--json", *there).stdout)
+    assert taken == {"txid": txid, "written": ["again.pt"]}
+    assert (files / "again.pt").read_bytes() == (files / "first.pt").read_bytes()
+    told = json.loads(coppice("report", txid, "--json", *there).stdout)
+    assert [group["removed"] for group in told["groups"]] == [4]
+    refused = coppice("jobs", "cancel", "nothere", "--json", *there)
+    assert (refused.returncode, json.loads(refused.stdout)["code"]) == (7, "unknown_transaction")
+
+
 def test_terms_are_for_a_service(coppice: Coppice) -> None:
     alone = coppice("prune", *SMALL, "--percent", "0.4", "-o", "out.pt", "--priority", "high", "--json")
     assert (alone.returncode, json.loads(alone.stdout)["field"]) == (2, "priority")
