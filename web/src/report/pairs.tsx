@@ -6,7 +6,10 @@ import { type Pair, whole } from "./figures";
 
 /** More rows than these scroll within their frame. */
 const TALL = 24;
+/** Heights of a line of text, and of its letters; the width of a digit; pixels. */
 const TEXT = 15;
+const SIZE = 12;
+const LETTER = 7.5;
 
 export interface PairsProps {
   name: string;
@@ -66,6 +69,8 @@ function PairTable({ caption, rows, names, apart }: { caption: string; rows: rea
 function drawn(rows: readonly Pair[], width: number, apart: boolean): Drawing {
   const row = apart ? 44 : 38;
   const most = Math.max(1, ...rows.map((pair) => Math.max(pair.before, pair.after)));
+  const numbers = (pair: Pair) => [pair.before, pair.after].map(whole).join(apart ? " · " : " → ");
+  const longest = Math.max(...rows.map((pair) => numbers(pair).length));
   const places = rows.map((_, index) => index);
   // Of Plot's own bars only the insets within a row are ours.
   const bar = (of: (pair: Pair) => number, fill: string, line: number, stroke?: string) =>
@@ -78,7 +83,7 @@ function drawn(rows: readonly Pair[], width: number, apart: boolean): Drawing {
       insetTop: TEXT + 3 + line * 9,
       insetBottom: apart ? 17 - line * 9 : 10,
     });
-  const words = { y: (_pair: Pair, index: number) => index, dy: -(row / 2) + TEXT / 2 + 2, fill: "currentColor", fontSize: 12 };
+  const words = { y: (_pair: Pair, index: number) => index, dy: -(row / 2) + TEXT / 2 + 2, fill: "currentColor", fontSize: SIZE };
   return Plot.plot({
     width,
     height: rows.length * row,
@@ -92,13 +97,14 @@ function drawn(rows: readonly Pair[], width: number, apart: boolean): Drawing {
       Plot.text(rows, {
         ...words,
         text: (pair: Pair) => pair.name,
+        title: (pair: Pair) => pair.name,
         frameAnchor: "left",
         textOverflow: "ellipsis-start",
-        lineWidth: Math.max(8, (width - 130) / 12),
+        lineWidth: Math.max(8, (width - longest * LETTER - 12) / SIZE),
       }),
       Plot.text(rows, {
         ...words,
-        text: (pair: Pair) => (apart ? `${whole(pair.before)} · ${whole(pair.after)}` : `${whole(pair.before)} → ${whole(pair.after)}`),
+        text: numbers,
         frameAnchor: "right",
         fontVariant: "tabular-nums",
       }),

@@ -78,7 +78,7 @@ function drawn(spots: readonly Spot[], order: readonly Merit[], width: number): 
     width,
     height: 230,
     marginTop: 18,
-    marginLeft: 52,
+    marginLeft: 60,
     marginRight: 44,
     marginBottom: 32,
     x: { type: "point", domain: ["original", "cut", "given back"], label: null, padding: 0.25, tickSize: 0 },

@@ -103,9 +103,9 @@ function drawn(dots: readonly Placed[], axis: Axis, merit: Merit, width: number)
     width,
     height: Math.min(380, Math.max(260, width * 0.45)),
     marginTop: 16,
-    marginLeft: 56,
+    marginLeft: 60,
     marginRight: 18,
-    marginBottom: 44,
+    marginBottom: 50,
     x: {
       domain: [0, Math.max(1, ...dots.map(({ x }) => x))],
       label: `${AXES[axis]}, share of the original's`,
