@@ -28,6 +28,14 @@ from coppice.tracing import Layer, Network
 Inputs = torch.Tensor | Sequence[torch.Tensor] | Mapping[str, torch.Tensor]
 
 
+#: What the report says of a model of transformers: its configuration has no words for most cuts.
+_CONFIGURED = (
+    "from_pretrained builds a model by its configuration, which states the widths before the cut: keep the result by "
+    "torch.save(model, FILE), or save its plan and state dict, apply the plan to a model built by the configuration, "
+    "and load the state dict into that"
+)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Live:
     """Models of other frameworks: they go through a file of their own, so that they come back as they were built."""
@@ -104,7 +112,9 @@ def network_of(model: Any, example_inputs: Inputs | None, samples: Any = None, s
     layers = tuple(
         Layer(name=path, path=path, kind=type(part).__name__) for path, part in module.named_modules() if path
     )
+    notes: tuple[str, ...] = (_CONFIGURED,) if hasattr(model, "save_pretrained") and hasattr(model, "config") else ()
     if samples is None and inputs is not None:
-        return Network(module=module, inputs=inputs, layers=layers)
+        return Network(module=module, inputs=inputs, layers=layers, notes=notes)
     read = given(samples, module, inputs=inputs, seed=seed)
-    return Network(module=module, inputs=inputs or read.inputs, layers=layers, samples=read.samples, notes=read.notes)
+    notes += read.notes
+    return Network(module=module, inputs=inputs or read.inputs, layers=layers, samples=read.samples, notes=notes)
