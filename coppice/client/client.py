@@ -5,7 +5,7 @@
     report = job.wait()
     job.download("pruned.h5")
 
-The commands with `--server` use it, too, with a request of their own: `run`. A request with `source_txid` needs no
+The commands with `--server` use it, too, with a request of their own: `submit`. A request with `source_txid` needs no
 files of the model: an earlier job's result stands for them.
 """
 
@@ -93,17 +93,6 @@ class Client(Calls):
             if "next" not in page:
                 return
             after = {"after": str(page["next"])}
-
-    def run(
-        self, request: Request, files: Mapping[Part, Path], out: Path, progress: Tell, *, terms: Terms | None = None
-    ) -> Account:
-        """Submit, wait, download every artifact into `out`: the pipeline's own signature, elsewhere."""
-        txid = self.submit(request, files, terms=terms, progress=progress)
-        self.wait(txid, progress)
-        account = self.account(txid, request.task)
-        for artifact in account.artifacts:
-            self.download(txid, out / artifact.file, artifact=artifact.name, progress=progress)
-        return account
 
     def submit(
         self,
