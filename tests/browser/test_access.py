@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
-import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Literal
@@ -20,22 +17,7 @@ from tests.browser.watched import watched
 from tests.serving import DONE, Service, serving
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
-WEB = Path(__file__).parents[2] / "web"
 ASKED = {"input_size": INPUT_SIZE, "model_name": "Net"}
-
-
-@pytest.fixture(scope="module")
-def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The source of axe-core, of the version that the page's lock names."""
-    if shutil.which("npm") is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail("npm is not installed")
-        pytest.skip("npm is not installed")
-    folder = tmp_path_factory.mktemp("npm")
-    for name in ("package.json", "package-lock.json", ".npmrc"):
-        shutil.copy2(WEB / name, folder)
-    subprocess.run(["npm", "ci", "--ignore-scripts", "--silent"], cwd=folder, check=True)
-    return (folder / "node_modules/axe-core/axe.min.js").read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +22,6 @@ from tests.serving import DEADLINE_SECONDS, DONE, Service, serving
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 #: The checker of WCAG's rules, as the page's own build pins it.
-AXE = Path(__file__).parents[2] / "web/node_modules/axe-core/axe.min.js"
 expect.set_options(timeout=DEADLINE_SECONDS * 1000)
 TORCH = {"input_size": INPUT_SIZE, "model_name": "Net"}
 
@@ -221,11 +219,8 @@ def test_calls_are_copied_without_a_key(jobs: Jobs, browser: Browser) -> None:
 
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 1280), ("light", 360), ("dark", 360)])
 def test_every_view_is_accessible_and_fits(
-    jobs: Jobs, browser: Browser, tmp_path: Path, scheme: Literal["light", "dark"], width: int
+    jobs: Jobs, browser: Browser, axe: str, tmp_path: Path, scheme: Literal["light", "dark"], width: int
 ) -> None:
-    if not AXE.exists():
-        assert os.environ.get("CI") != "true", "axe-core is not installed: npm ci in web/"
-        pytest.skip("axe-core is not installed: npm ci in web/")
     views = {
         "keras": f"jobs/{jobs.keras}",
         "torch": f"jobs/{jobs.torch}",
@@ -242,12 +237,12 @@ def test_every_view_is_accessible_and_fits(
                 page.locator("button.dot").nth(1).click()
             page.screenshot(path=tmp_path / f"{name}.png", full_page=True)
             assert page.evaluate("document.documentElement.scrollWidth") <= width, name
-            broken |= {f"{name}: {rule}": what for rule, what in violations(page).items()}
+            broken |= {f"{name}: {rule}": what for rule, what in violations(page, axe).items()}
     assert broken == {}
 
 
-def violations(page: Page) -> dict[str, Any]:
+def violations(page: Page, axe: str) -> dict[str, Any]:
     """Rule -> what breaks it; the page's own policy lets no script in, so it comes by the debugger's way."""
-    page.evaluate(AXE.read_text())
+    page.evaluate(axe)
     found = page.evaluate("async () => (await axe.run()).violations.map(one => [one.id, one.nodes.map(n => n.html)])")
     return {str(rule): json.dumps(nodes) for rule, nodes in found}

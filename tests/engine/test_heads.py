@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
@@ -30,7 +32,7 @@ def test_whole_heads_go_with_their_queries_keys_and_values() -> None:
 
     for number in (0, 1):
         path = f"blocks.{number}"
-        block = result.model.get_submodule(path)
+        block: Any = result.model.get_submodule(path)
         assert (block.num_heads, block.head_dim) == (2, WIDTH)
         queries, keys, values = heads_of(result.plan.kept[f"{path}.qkv.weight"][0], 3)
         assert queries == keys == values == heads_of(result.plan.kept[f"{path}.proj.weight"][1], 1)[0]
@@ -41,14 +43,15 @@ def test_whole_heads_go_with_their_queries_keys_and_values() -> None:
 def test_a_width_divided_by_heads_loses_heads_and_stream_alike() -> None:
     net = network(Stream(ByDivision, 32, 64), (6, 12))
     result = coppice.prune(net.module, percent=0.5, example_inputs=net.inputs, heads="whole")
-    block = result.model.get_submodule("blocks.0")
+    block: Any = result.model.get_submodule("blocks.0")
     assert (block.num_heads, block.dim, tuple(block.qkv.weight.shape)) == (2, 16, (48, 16))
 
 
 def test_queries_that_share_keys_go_together() -> None:
     net = network(GroupedQueries(WIDTH), (6, 12))
     result = coppice.prune(net.module, percent=0.5, example_inputs=net.inputs, heads="whole")
-    assert (result.model.heads, result.model.kv_heads, result.model.head_dim) == (2, 1, WIDTH)
+    pruned: Any = result.model
+    assert (pruned.heads, pruned.kv_heads, pruned.head_dim) == (2, 1, WIDTH)
     ((queries,),) = [heads_of(result.plan.kept["q.weight"][0], 1)]
     assert queries in ([0, 1], [2, 3])
 
@@ -58,7 +61,7 @@ def test_torch_attention_loses_heads() -> None:
     model = nn.Sequential(nn.Linear(12, 32), nn.TransformerEncoder(layer, 1), nn.Flatten(), nn.Linear(192, 5))
     net = network(model, (6, 12))
     result = coppice.prune(model, percent=0.5, example_inputs=net.inputs, heads="whole")
-    attention = result.model.get_submodule("1.layers.0.self_attn")
+    attention: Any = result.model.get_submodule("1.layers.0.self_attn")
     assert (attention.num_heads, attention.embed_dim, attention.head_dim) == (2, 16, WIDTH)
 
 

@@ -169,7 +169,7 @@ def test_names_come_off_a_copy_and_stay_on_the_other() -> None:
 
 
 def test_the_library_takes_inputs_by_keyword() -> None:
-    words = model(WORDS, "Words")
+    words: Any = model(WORDS, "Words")
     given = {"input_ids": torch.arange(7)[None].repeat(2, 1), "attention_mask": torch.ones(2, 7)}
     result = coppice.prune(words, percent=0.5, example_inputs=given)
     assert result.model.inner.out_features == 6

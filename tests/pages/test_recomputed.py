@@ -22,7 +22,7 @@ def test_a_report_says_what_can_be_computed_from_the_models_themselves() -> None
     found = coppice.prune(model, percent=0.5, samples=(inputs, labels))
     report, quality = found.report, found.report.quality
     assert quality is not None
-    assert [len(found.model[place].weight) for place in (0, 3)] == [4, 3]
+    assert [len(found.model.get_parameter(f"{place}.weight")) for place in (0, 3)] == [4, 3]
 
     dense = (1 * 9 + 1) * 8 + 2 * 8 + (8 * 9 + 1) * 6 + (96 + 1) * 4
     cut = (1 * 9 + 1) * 4 + 2 * 4 + (4 * 9 + 1) * 3 + (48 + 1) * 4
