@@ -51,6 +51,8 @@ def _started(command: tuple[str, ...], folder: Path, until: str | tuple[str, ...
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # What was started to ignore Ctrl-C goes on ignoring it, and the tests themselves may be run like that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert process.stderr is not None
     with process:
