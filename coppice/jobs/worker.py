@@ -105,6 +105,8 @@ async def _work(settings: Settings, open_runner: Callable[[Path], Runner], seat:
             async with asyncio.timeout(_GOODBYE_SECONDS):
                 await let_go(queue, seat.executor)
                 await asyncio.to_thread(heartbeat.leave)
+                # The queue may have handed out one more in between: nobody would miss it for as long as a death takes.
+                await let_go(queue, seat.executor)
     except (SQLAlchemyError, TimeoutError):
         _log.warning("the database was not told of this worker's end", exc_info=True)
     # The loop must not end: its end would cancel the queue's own task, which would note an end of the job in hand.

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
@@ -232,7 +232,10 @@ def connections(server: Served) -> int:
 
 def results_open(server: Served) -> list[str]:
     """The stored results that the server has open."""
-    names = [str(file.readlink()) for file in Path(f"/proc/{server.pid}/fd").iterdir()]
+    names = []
+    for file in Path(f"/proc/{server.pid}/fd").iterdir():
+        with suppress(FileNotFoundError):  # closed meanwhile
+            names.append(str(file.readlink()))
     return [name for name in names if "/results/" in name]
 
 

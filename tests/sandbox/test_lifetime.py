@@ -73,8 +73,8 @@ def test_a_cancelled_job_is_gone_with_all_that_it_started(lab: Lab) -> None:
 
     pids, seconds = asyncio.run(cancel())
     assert len(pids) >= 3
-    assert all_gone(pids, 0)
-    assert seconds < GONE_SECONDS
+    # Killed when the answer comes; a busy kernel takes a moment to end them.
+    assert all_gone(pids, GONE_SECONDS - seconds)
 
 
 def test_without_a_sandbox_a_cancelled_job_goes_with_its_group(lab: Lab) -> None:
