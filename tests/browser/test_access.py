@@ -11,19 +11,12 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from coppice.settings import Settings
-from tests.browser.chromium import chromium
 from tests.browser.models import INPUT_SIZE, pytorch_files
 from tests.browser.watched import watched
 from tests.serving import DONE, Service, serving
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 ASKED = {"input_size": INPUT_SIZE, "model_name": "Net"}
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module")

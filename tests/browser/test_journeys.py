@@ -16,7 +16,6 @@ from playwright.sync_api import Browser, Page, expect
 
 from coppice.jobs.keys import Keys
 from coppice.settings import Settings
-from tests.browser.chromium import chromium
 from tests.browser.models import INPUT_SIZE, keras_file, pytorch_files
 from tests.browser.watched import watched
 from tests.serving import DEADLINE_SECONDS, Service, serving
@@ -32,12 +31,6 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     folder = tmp_path_factory.mktemp("service")
     with serving(Settings(data_dir=folder / "data", port=0, calls_per_minute=100_000)) as service:
         yield service
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
 
 
 def downloaded(page: Page, button: str, folder: Path) -> Path:

@@ -14,7 +14,6 @@ from playwright.sync_api import Browser, Locator, Page, expect
 from coppice.records.report import Report
 from coppice.records.sweep import Axis, Sweep
 from coppice.settings import Settings
-from tests.browser.chromium import chromium
 from tests.browser.models import INPUT_SIZE, keras_file, pytorch_files
 from tests.browser.watched import watched
 from tests.serving import DEADLINE_SECONDS, DONE, Service, serving
@@ -72,12 +71,6 @@ def jobs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jobs]:
             half=done("pt_prune", {**TORCH, "percent": "0.5"}, torch_files),
             sweep=done("pt_sweep", {**TORCH, "percents": "0.2,0.4,0.6"}, torch_files),
         )
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
 
 
 def rows(table: Locator) -> list[list[str]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
@@ -11,16 +11,9 @@ from playwright.sync_api import Browser
 
 from coppice.pages import render
 from coppice.records.report import Account
-from tests.browser.chromium import chromium
 from tests.pages.accounts import EVIL, only_quantized, pruned_and_quantized, report, swept_by_precisions
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
 
 
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 1280), ("light", 360)])

@@ -1,13 +1,16 @@
 /** The quantized file: what it keeps, what its runtime computes, how good it is there. */
 
 import type { Quantized } from "../types";
-import { type CostLine, left, milliseconds, share, whole, written } from "./figures";
+import { Fidelities } from "./fidelities";
+import { type CostLine, left, milliseconds, share, whole } from "./figures";
 
 const COMPUTED = {
   integer: "Every product with weights is computed in whole numbers.",
   mixed: "Some products with weights are computed in whole numbers.",
   float: "Products are computed in floats: the file is small, and takes the time and the memory of floats.",
 } as const;
+
+const FIGURES = ["accuracy", "agreement", "error", "distance"] as const;
 
 export function QuantizedView({ of }: { of: Quantized }) {
   const lines: CostLine[] = [
@@ -43,42 +46,19 @@ export function QuantizedView({ of }: { of: Quantized }) {
           </div>
         )}
       </dl>
-      {of.fidelity && of.float_fidelity && <Fidelities of={of} />}
+      {of.fidelity && of.float_fidelity && (
+        <Fidelities
+          caption="How good the file itself is, in its runtime"
+          columns={FIGURES.filter((merit) => of.float_fidelity?.[merit] !== null)}
+          of={[
+            ["in floats", of.float_fidelity],
+            ["quantized", of.fidelity],
+          ]}
+        />
+      )}
       <Types of={of.bytes_by_type} />
       <Layers of={of} />
     </section>
-  );
-}
-
-function Fidelities({ of: { fidelity, float_fidelity: floats } }: { of: Quantized }) {
-  if (!fidelity || !floats) return null;
-  const columns = (["accuracy", "agreement", "error", "distance"] as const).filter((merit) => floats[merit] !== null);
-  return (
-    <table>
-      <caption>How good the file itself is, in its runtime</caption>
-      <thead>
-        <tr>
-          <th scope="col">model</th>
-          {columns.map((merit) => (
-            <th scope="col" class="number" key={merit}>
-              {merit}
-            </th>
-          ))}
-        </tr>
-      </thead>
-      <tbody>
-        {([["in floats", floats], ["quantized", fidelity]] as const).map(([name, one]) => (
-          <tr key={name}>
-            <th scope="row">{name}</th>
-            {columns.map((merit) => (
-              <td class="number" key={merit}>
-                {written(one[merit], merit)}
-              </td>
-            ))}
-          </tr>
-        ))}
-      </tbody>
-    </table>
   );
 }
 

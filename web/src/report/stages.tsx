@@ -3,6 +3,7 @@
 import * as Plot from "@observablehq/plot";
 import type { Merit, Quality } from "../types";
 import { Chart, type Drawing, Legend } from "./chart";
+import { Fidelities } from "./fidelities";
 import { isShare, leastRoom, merits, stages, written } from "./figures";
 
 const KINDS = ["after", "one"] as const;
@@ -37,33 +38,7 @@ export function Stages({ quality }: { quality: Quality }) {
           <Legend of={drawnMerits.map((merit, index) => [KINDS[index] ?? "one", merit] as const)} />
         </>
       }
-      table={
-        <table>
-          <caption>Quality at the three stages</caption>
-          <thead>
-            <tr>
-              <th scope="col">model</th>
-              {columns.map((merit) => (
-                <th scope="col" class="number" key={merit}>
-                  {merit}
-                </th>
-              ))}
-            </tr>
-          </thead>
-          <tbody>
-            {stages(quality).map(([stage, fidelity]) => (
-              <tr key={stage}>
-                <th scope="row">{stage}</th>
-                {columns.map((merit) => (
-                  <td class="number" key={merit}>
-                    {written(fidelity[merit], merit)}
-                  </td>
-                ))}
-              </tr>
-            ))}
-          </tbody>
-        </table>
-      }
+      table={<Fidelities caption="Quality at the three stages" columns={columns} of={stages(quality)} />}
     />
   );
 }
