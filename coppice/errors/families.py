@@ -11,6 +11,9 @@ class CoppiceError(Exception):
     code: ClassVar[str] = "error"
     http_status: ClassVar[int] = 500
     exit_code: ClassVar[int] = 70
+    #: How a user comes to it, and what he can do: what holds for every error of the class. The message says the rest.
+    cause: ClassVar[str]
+    remedy: ClassVar[str]
 
     def __init__(self, message: str, *, field: str | None = None) -> None:
         super().__init__(message)

@@ -38,6 +38,7 @@ class Bubblewrap:
 
     bwrap: str
     prlimit: str
+    setsid: str
     setpriv: str | None  # for root only
     limits: Limits
     filter: bytes
@@ -51,6 +52,7 @@ class Bubblewrap:
         return cls(
             bwrap=_tool("bwrap", package="bubblewrap"),
             prlimit=_tool("prlimit", package="util-linux"),
+            setsid=_tool("setsid", package="util-linux"),
             setpriv=_tool("setpriv", package="util-linux") if os.geteuid() == 0 else None,
             limits=limits,
             filter=seccomp.program(),
@@ -71,7 +73,7 @@ class Bubblewrap:
         inner = (
             *(self.bwrap, *sight, "--remount-ro", "/"),
             *("--unshare-user", "--unshare-all", "--uid", str(JOB_UID), "--gid", str(JOB_UID)),
-            *("--hostname", "job", "--new-session", "--chdir", "/tmp"),  # noqa: S108
+            *("--hostname", "job", "--chdir", "/tmp"),  # noqa: S108
             *(part for name, value in job_environment(self.litert).items() for part in ("--setenv", name, value)),
             *("--seccomp", Launch.GIVEN),
         )
@@ -93,6 +95,10 @@ class Bubblewrap:
                 *outer,
                 *inner,
                 *handle,
+                # A session for the job alone, in which it can signal nobody else. Not bubblewrap's `--new-session`:
+                # its init would join, before it is bound to the life of its parent, and be out of the group that
+                # the starter kills.
+                self.setsid,
                 *self.limits.command(self.prlimit, count_processes=True),
                 *command,
             ),
