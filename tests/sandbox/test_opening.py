@@ -34,7 +34,7 @@ def test_a_sandbox_that_does_not_start_is_explained(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, words: str
 ) -> None:
     (tools := tmp_path / "tools").mkdir()
-    for tool in ("prlimit", "setpriv"):
+    for tool in ("prlimit", "setpriv", "setsid"):
         stand_in(tools, tool, "exit 0")
     stand_in(tools, "bwrap", f"echo 'bwrap: {words}: Operation not permitted' >&2; exit 1")
     monkeypatch.setenv("PATH", str(tools))
