@@ -148,6 +148,7 @@ __all__ = [
     "VerificationFailed",
     "WeightsOnly",
     "WorkerDied",
+    "kind_of",
 ]
 
 
@@ -159,5 +160,12 @@ def _tree(root: type[CoppiceError]) -> Iterator[tuple[str, type[CoppiceError]]]:
 
 #: code -> class, for turning a child's failure.json back into the error that it was.
 BY_CODE: dict[str, type[CoppiceError]] = dict(_tree(CoppiceError))
+
+
+def kind_of(code: str) -> type[CoppiceError]:
+    """The class of a code; the tree's root for one of a newer version."""
+    return BY_CODE.get(code, CoppiceError)
+
+
 if len(BY_CODE) < len(list(_tree(CoppiceError))):
     raise RuntimeError("two errors have the same code")

@@ -14,8 +14,8 @@ class OutOfMemory(LimitExceeded):
         "copy of the model have to fit."
     )
     remedy = (
-        "Use a smaller `input_size` or fewer samples; or run it on a machine with a higher limit (`--job-memory-bytes` of "
-        "the service)."
+        "Use a smaller `input_size` or fewer samples; or run it where the limit is higher (`--job-memory-bytes` of the "
+        "service)."
     )
 
 
@@ -27,7 +27,10 @@ class TimeLimit(LimitExceeded):
         "The job ran longer than one job may: a large model on few cores, many samples, a sweep of many points, or "
         "code of the model that never ends."
     )
-    remedy = "Ask for fewer points or samples; leave `time_limit` out, if you gave one; or have the operator raise the limit."
+    remedy = (
+        "Ask for fewer points or samples; leave `time_limit` out, if you gave one; or have the operator raise the "
+        "limit."
+    )
 
 
 class DiskLimit(LimitExceeded):

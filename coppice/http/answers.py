@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import JSONResponse
 
-from coppice.errors import CoppiceError, KeyInvalid, ResultExpired, TooManyRequests
+from coppice.errors import CoppiceError, KeyInvalid, ResultExpired, TooManyRequests, kind_of
 from coppice.http.admission import RETRY_SECONDS
 from coppice.http.intake import INTAKES
 from coppice.records.call import call_of as call_of_request
@@ -104,6 +104,9 @@ class _Refusal(_Answer):
     message: str = Field(description="What happened, where, and what to do.")
     code: str = Field(description="The same for machines; stable.", examples=["percent_out_of_range"])
     field: str | None = Field(default=None, description="Parameter, part or layer at fault, where there is one.")
+    cause: str = Field(description="How a caller comes to an error of this code.")
+    remedy: str = Field(description="What can be done about it.")
+    link: str = Field(description="The page of this code, on this service.", examples=["/docs/errors/unknown_layer"])
 
 
 class _NoTransaction(_Answer):
@@ -142,17 +145,23 @@ class Status(_Answer):
     progress: Progress | None = Field(default=None, description="The step as data; only while running.")
     code: str | None = Field(default=None, description="The reason as a stable word; only when failed.")
     field: str | None = Field(default=None, description="Parameter, part or layer at fault, where there is one.")
+    remedy: str | None = Field(default=None, description="What can be done about it; only when failed.")
+    link: str | None = Field(default=None, description="The page of the reason, on this service; only when failed.")
 
 
 def status(job: Job) -> Status:
     """The status of a job."""
+    code = _code(job)
+    kind = None if code is None else kind_of(code)
     return Status(
         status=NUMBERS[job.state],
         message=_MESSAGES[job.state](job),
         filename=job.filename if job.state is JobState.DONE else None,
         progress=job.progress if job.state is JobState.RUNNING else None,
-        code=_code(job),
+        code=code,
         field=job.failure.field if job.failure else None,
+        remedy=None if kind is None else kind.remedy,
+        link=None if kind is None else kind.link(),
     )
 
 
@@ -190,7 +199,7 @@ def failure(error: CoppiceError, path: str, headers: Mapping[str, str] | None = 
     No fields mask is applied: as in Flask-RESTX it is for what was asked, and must not hide why it was refused.
     """
     kind = UploadRefused if call_of(path) in INTAKES else CallRefused
-    answer = kind(message=error.message, code=error.code, field=error.field)
+    answer = kind(**error.as_dict())
     return JSONResponse(
         body(answer, path), error.http_status, headers={**_HEADERS.get(type(error), {}), **(headers or {})}
     )

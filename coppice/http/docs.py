@@ -249,7 +249,7 @@ def _call(
 
 
 def _refusal(kind: type[UploadRefused | CallRefused], meaning: str, error: CoppiceError) -> dict[str, Any]:
-    example = kind(message=error.message, code=error.code, field=error.field).model_dump(exclude_none=True)
+    example = kind(**error.as_dict()).model_dump(exclude_none=True)
     return {"model": kind, "description": meaning, "content": {"application/json": {"example": example}}}
 
 

@@ -12,7 +12,7 @@ from email.utils import format_datetime
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
-from coppice.errors import RangeImpossible, ResultExpired, ResultNotReady, UnknownArtifact
+from coppice.errors import RangeImpossible, ResultExpired, ResultNotReady, UnknownArtifact, kind_of
 from coppice.http import answers, ranges
 from coppice.records.accounts import RESULTS
 from coppice.records.job import Job, JobState, StoredArtifact
@@ -69,11 +69,16 @@ async def _answer(http: Request, stored: StoredArtifact, headers: dict[str, str]
 
 def _nothing_yet(job: Job, path: str) -> JSONResponse:
     status = answers.status(job)
+    code = status.code or ResultNotReady.code
+    kind = kind_of(code)
     refused = answers.CallRefused(
         status=status.status,
         message=status.message,
-        code=ResultExpired.code if job.state is JobState.EXPIRED else status.code or ResultNotReady.code,
+        code=code,
         field=status.field,
+        cause=kind.cause,
+        remedy=kind.remedy,
+        link=kind.link(),
     )
     return JSONResponse(answers.body(refused, path), answers.NOT_DOWNLOADABLE[job.state])
 

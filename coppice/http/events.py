@@ -140,4 +140,4 @@ async def _events(desk: Desk, watch: Watch, job: Job, event: bytes | None, shown
 
 
 def _refused(error: CoppiceError) -> answers.CallRefused:
-    return answers.CallRefused(message=error.message, code=error.code, field=error.field)
+    return answers.CallRefused(**error.as_dict())
