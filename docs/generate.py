@@ -91,14 +91,21 @@ def _default(value: object) -> str:
 def errors_page() -> str:
     def rows(kind: type[errors.CoppiceError], depth: int) -> Iterable[Iterable[str]]:
         indent = "&nbsp;" * 4 * depth
-        yield f"{indent}`{kind.code}`", str(kind.http_status), str(kind.exit_code), first_line(kind)
+        yield f"{indent}[`{kind.code}`](#{kind.code})", str(kind.http_status), str(kind.exit_code), first_line(kind)
         for child in kind.__subclasses__():
             yield from rows(child, depth + 1)
 
+    explained = "\n".join(
+        f"## {kind.code}\n\n{first_line(kind)}\n\n**Cause.** {kind.cause}\n\n**What to do.** {kind.remedy}\n"
+        for kind in errors.BY_CODE.values()
+    )
     return (
-        "# Errors\n\nEvery answer that reports a failure carries one of these codes beside its message; the command "
-        "line ends with the exit code.\n\n"
+        "# Errors\n\nEvery answer that reports a failure carries one of these codes beside its message, with what can "
+        "be done and the address of its page on the service; the command line ends with the exit code, and "
+        "`coppice explain CODE` says what stands here.\n\n"
         + table(("code", "HTTP status", "exit code", "when"), rows(errors.CoppiceError, 0))
+        + "\n"
+        + explained
     )
 
 

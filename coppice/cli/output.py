@@ -49,7 +49,10 @@ def reported(*, as_json: bool = False) -> Iterator[None]:
             print_json(error.as_dict())
         else:
             field = f" ({error.field})" if error.field else ""
-            message = f"[bold red]error:[/] {escape(error.message)}\n[dim]{error.code}{escape(field)}[/]"
+            message = (
+                f"[bold red]error:[/] {escape(error.message)}\n[bold]what to do:[/] {escape(error.remedy)}\n"
+                f"[dim]{error.code}{escape(field)}; more: coppice explain {error.code}[/]"
+            )
             Console(stderr=True).print(message, soft_wrap=True)
         raise typer.Exit(error.exit_code) from error
     except KeyboardInterrupt as stopped:

@@ -9,9 +9,9 @@ class ParameterMissing(BadRequest):
     """A required parameter or part was not given."""
 
     code = "parameter_missing"
-    cause = "The call needs a parameter or a file that was not sent, or it was sent under another name."
+    cause = "The call needs a parameter or a file that is not there, or that came under another name."
     remedy = (
-        "Send what the message names. `/docs` lists what each call takes; `coppice COMMAND --help` does the same for "
+        "Give what the message names. `/docs` lists what each call takes; `coppice COMMAND --help` does the same for "
         "the command line."
     )
 

@@ -22,6 +22,8 @@ class CoppiceError(Exception):
         super().__init__(message)
         self.message = message
         self.field = field
+        # What a traceback, or a notebook, shows below the message.
+        self.add_note(f"{self.remedy}\nMore: coppice explain {self.code}")
 
     @classmethod
     def link(cls) -> str:

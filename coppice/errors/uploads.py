@@ -47,7 +47,7 @@ class UnknownFormat(BadUpload):
     """The bytes are none of the formats that the call takes."""
 
     code = "unknown_format"
-    cause = "The first bytes are those of no format that the call takes, whatever the file's name ends in."
+    cause = "The suffix of the file's name, or its first bytes, are those of no format that the call takes."
     remedy = "Send one of the formats that the message names. A model of another framework may be exported to ONNX."
 
 

@@ -13,11 +13,12 @@ from typing import Any
 from fastapi import FastAPI
 from pydantic import BaseModel
 from starlette.requests import Request
-from starlette.responses import FileResponse, Response
+from starlette.responses import FileResponse, HTMLResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from coppice.errors import (
+    BY_CODE,
     CoppiceError,
     EmptyFile,
     IdempotencyConflict,
@@ -25,11 +26,13 @@ from coppice.errors import (
     ParameterInvalid,
     ResultExpired,
     TooManyRequests,
+    UnknownAddress,
     UnknownLayer,
     UnknownTransaction,
     UnsupportedMediaType,
     UploadTooLarge,
 )
+from coppice.errors.families import PAGES as ERRORS
 from coppice.http import idempotency
 from coppice.http.answers import HUB, CallRefused, Deleted, Jobs, Status, Submitted, UploadRefused
 from coppice.http.auth import CLIENT_ID, CLIENT_SECRET
@@ -38,6 +41,7 @@ from coppice.http.intake import INTAKES, Intake
 from coppice.http.listing import AFTER, FILTERS
 from coppice.http.parameters import parameters_of
 from coppice.http.parts import parts_of
+from coppice.pages import render_error, render_errors
 
 #: Where the files of the page are.
 ASSETS = "/docs/assets"
@@ -165,6 +169,8 @@ def add_docs(app: FastAPI) -> None:
         [
             Route("/docs", _page, include_in_schema=False),
             Route("/docs/", _page, include_in_schema=False),
+            Route(ERRORS, _errors, include_in_schema=False),
+            Route(f"{ERRORS}/{{code}}", _error, include_in_schema=False),
             Mount(ASSETS, StaticFiles(directory=_STATIC)),
         ]
     )
@@ -186,6 +192,17 @@ def add_docs(app: FastAPI) -> None:
 
 async def _page(_http: Request) -> Response:
     return FileResponse(_STATIC / "docs.html", headers={"Content-Security-Policy": _PAGE_POLICY})
+
+
+async def _errors(_http: Request) -> Response:
+    return HTMLResponse(render_errors())
+
+
+async def _error(http: Request) -> Response:
+    code = http.path_params["code"]
+    if code not in BY_CODE:
+        raise UnknownAddress(f"No error has the code {code[:64]!r}. {ERRORS} lists those that there are.")
+    return HTMLResponse(render_error(BY_CODE[code]))
 
 
 def _take(intake: Intake) -> dict[str, Any]:

@@ -80,16 +80,17 @@ def _figure(number: float | None) -> str:
     return "" if number is None else significant(number)
 
 
-def _environment() -> Environment:
-    environment = Environment(
+def environment() -> Environment:
+    """A place for templates, with the ways to write numbers."""
+    made = Environment(
         loader=PackageLoader("coppice.pages"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"whole": _whole, "share": _share, "figure": _figure}
-    return environment
+    made.filters |= {"whole": _whole, "share": _share, "figure": _figure}
+    return made
 
 
-_ENVIRONMENT = _environment()
+_ENVIRONMENT = environment()

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from coppice.errors import BY_CODE, ParameterInvalid
 from coppice.http.listing import FILTERS
 from coppice.http.parameters import PARAMETERS
 from coppice.http.parts import PARTS
@@ -93,3 +94,20 @@ def test_the_page_loads_from_this_host_only(settings: Settings, path: str) -> No
         # Asked for again, but not sent again.
         again = client.get(asset, headers={"If-None-Match": client.get(asset).headers["etag"]})
         assert (again.status_code, again.headers["cache-control"]) == (304, "no-cache")
+
+
+def test_a_refusal_leads_to_the_page_that_explains_it(settings: Settings) -> None:
+    client = served(settings)
+    refused = client.get("/api/jobs", params={"stat": "done"})
+    assert refused.status_code == 400
+    page = client.get(refused.json()["link"])
+    assert page.status_code == 200
+    assert "parameter_invalid" in page.text
+    # The answer to a person who has no page says the same.
+    assert refused.json()["remedy"] == ParameterInvalid.remedy
+    assert client.get("/docs/errors").text.count("/docs/errors/") == len(BY_CODE)
+
+
+def test_a_code_that_is_none_has_no_page(settings: Settings) -> None:
+    refused = served(settings).get("/docs/errors/none%3Cscript%3E")
+    assert (refused.status_code, refused.json()["code"]) == (404, "unknown_address")
