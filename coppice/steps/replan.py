@@ -17,6 +17,7 @@ from coppice.errors import ForwardFailed, ParameterInvalid, VerificationFailed
 from coppice.records.plan import Plan
 from coppice.steps.account import Names
 from coppice.steps.make_plan import plan_of
+from coppice.steps.renumber import renumbered
 from coppice.steps.search import Cut, checked, train
 from coppice.steps.wishes import outputs
 from coppice.tracing import Network, Traced, stored
@@ -52,13 +53,13 @@ def shapes(module: nn.Module) -> dict[str, tuple[int, ...]]:
 
 def replayed(network: Network, traced: Traced, names: Names, plan: Plan) -> Replayed:
     """The verified cut that the plan means for this model; raises ParameterInvalid, which names what does not fit."""
-    _check_architecture(plan, shapes(network.module))
+    architecture = shapes(network.module)
+    plan = renumbered(plan, architecture)
+    _check_architecture(plan, architecture)
     channels = traced.channels
     leaving = _settled(plan, channels, names)
     bare = plan_of(channels, leaving)
-    made = bare.model_copy(
-        update={"attributes": traced.integers.attributes(bare.kept), "shapes": shapes(network.module)}
-    )
+    made = bare.model_copy(update={"attributes": traced.integers.attributes(bare.kept), "shapes": architecture})
     for conflict in traced.integers.conflicts(made.kept):
         layers = {
             name
