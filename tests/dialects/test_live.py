@@ -41,7 +41,8 @@ def build():
         keras.Input((12, 12, 3)), layers.Conv2D(16, 3, activation="relu"), layers.BatchNormalization(),
         layers.Flatten(), layers.Dense(20, activation="relu"), layers.Dense(4),
     ])
-    model.set_weights([numbers.random(one.shape, dtype="float32") - 0.3 * (one.ndim > 1) for one in model.get_weights()])
+    shapes = [one.shape for one in model.get_weights()]
+    model.set_weights([numbers.random(shape, dtype="float32") - 0.3 * (len(shape) > 1) for shape in shapes])
     model.compile("sgd", "mean_squared_error")
     return model
 
