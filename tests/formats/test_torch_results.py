@@ -288,8 +288,11 @@ def test_a_result_that_needs_coppice_is_not_returned(tmp_path: Path) -> None:
         source.reload(pruned, artifacts, tmp_path / "out")
 
 
-def test_a_model_that_can_not_be_exported_says_so(tmp_path: Path) -> None:
-    text = NET.replace("x = torch.flatten(x, 1)", "x = torch.from_numpy(x.detach().numpy()).flatten(1)")
+@pytest.mark.parametrize(
+    "flat", ["torch.from_numpy(x.detach().numpy()).flatten(1)", "torch.fft.fft2(x).real.flatten(1)"]
+)
+def test_a_model_that_can_not_be_exported_says_so(tmp_path: Path, flat: str, capfd: pytest.CaptureFixture[str]) -> None:
+    text = NET.replace("torch.flatten(x, 1)", flat)
     request, files = upload(tmp_path, Model(source=text, name="Net", input_size=(1, 28, 28)), omit=("fc1", "fc2"))
     source = open_upload(request, files)
     (tmp_path / "out").mkdir()
@@ -298,6 +301,8 @@ def test_a_model_that_can_not_be_exported_says_so(tmp_path: Path) -> None:
     assert [artifact.name for artifact in artifacts] == ["model", "state_dict", "class_def"]
     assert [note.partition(":")[0] for note in source.notes] == ["No ONNX file"]
     assert not list((tmp_path / "out").glob("*.onnx"))
+    # Where `--json` has its document.
+    assert capfd.readouterr().out == ""
 
 
 def test_a_name_that_is_not_ascii_survives_in_the_class_file(tmp_path: Path) -> None:

@@ -6,13 +6,12 @@ An export that fails is no failure of the job: the reason is for the report.
 from __future__ import annotations
 
 import inspect
-import io
 import signal
 import tempfile
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -83,8 +82,7 @@ def _export(pruned: nn.Module, network: Network, path: Path) -> None:
     by_name = names_of(pruned)
     names = [f"input_{number}" for number in range(1, len(network.inputs) - len(by_name) + 1)] + list(by_name)
     names = ["input"] if names == ["input_1"] else names
-    # Where it fails, it prints the whole graph.
-    with warnings.catch_warnings(), _time_limit(EXPORT_SECONDS), redirect_stdout(io.StringIO()):
+    with warnings.catch_warnings(), _time_limit(EXPORT_SECONDS), _log_off():
         warnings.simplefilter("ignore")
         # The tracing exporter: ten times faster than the one by torch.export, which is also slow to import.
         torch.onnx.export(
@@ -117,6 +115,21 @@ def _saved(pruned: nn.Module, inputs: Sequence[torch.Tensor], prefix: Path) -> d
     np.savez(files["inputs"], *(entry.numpy() for entry in inputs))
     np.savez(files["outputs"], *(entry.numpy() for entry in outputs))
     return files
+
+
+@contextmanager
+def _log_off() -> Iterator[None]:
+    """Keep the exporter from switching its log on, in which it prints the whole graph where it fails, for all time.
+
+    It means to ask whether the log was on and looks at the function instead, which is always true (torch 2.7 to 2.13,
+    `setup_onnx_logging`).
+    """
+    switch = torch._C._jit_set_onnx_log_enabled
+    torch._C._jit_set_onnx_log_enabled = lambda enabled: None  # noqa: ARG005
+    try:
+        yield
+    finally:
+        torch._C._jit_set_onnx_log_enabled = switch
 
 
 @contextmanager
