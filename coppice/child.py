@@ -19,7 +19,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TextIO
 
-from coppice.errors import BadUpload, CoppiceError, DiskLimit, ForwardFailed, InternalError, OutOfMemory
+from coppice.errors import CoppiceError, DiskLimit, ForwardFailed, InternalError, ModelInvalid, OutOfMemory
 from coppice.records.report import Failure, Progress
 from coppice.records.request import Part, Request
 
@@ -130,7 +130,7 @@ def _as_known(folder: Path, error: BaseException) -> CoppiceError:
         if is_users_fault(error, file):
             return ForwardFailed(f"The model's code failed:\n{user_traceback(error, file)}", field=Part.CLASS_DEF)
     if "surrogates not allowed" in str(error):  # of Python's text encoders, and of pydantic
-        return BadUpload("A name in the model holds half a character, which no file can. Rename the layer.")
+        return ModelInvalid("A name in the model holds half a character, which no file can. Rename the layer.")
     return InternalError(f"Something of Coppice failed, not of the model: {last_line(error)}")
 
 

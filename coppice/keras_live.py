@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from coppice.errors import BadRequest
+from coppice.errors import ModelNotSaved, NotAModel
 
 #: Where the class Model lives: Keras 3, tf_keras, TensorFlow up to 2.15, Keras before 2.4.
 _MODEL_MODULES = ("keras", "tf_keras", "tensorflow")
@@ -26,7 +26,7 @@ def save_live(model: Any, folder: Path) -> Path:
     try:
         model.save(str(path))
     except (NotImplementedError, ValueError, TypeError) as e:
-        raise BadRequest(f"this model can't be saved by its own save: {e}", field="model") from e
+        raise ModelNotSaved(f"this model can't be saved by its own save: {e}", field="model") from e
     return path
 
 
@@ -52,7 +52,7 @@ def _is_keras_3(model: object) -> bool:
 def _models_module(model: object) -> Any:
     family = _family(model)
     if family is None:
-        raise BadRequest(f"a {type(model).__name__} is not a Keras model.", field="model")
+        raise NotAModel(f"a {type(model).__name__} is not a Keras model.", field="model")
     root = sys.modules[family]
     if family == "keras" and not _is_keras_3(model) and "tensorflow" in sys.modules:
         root = sys.modules["tensorflow"]  # tf.keras of TensorFlow 2.6 to 2.15 is the package keras, behind tensorflow

@@ -17,7 +17,7 @@ from coppice.client.bar import telling
 from coppice.client.job import Job
 from coppice.client.keywords import Curve, Looking, Pruning, Quantizing
 from coppice.client.models import class_file, class_name, model_file, samples_file
-from coppice.errors import BadRequest
+from coppice.errors import ParameterInvalid
 from coppice.records import terms
 from coppice.records.frameworks import Framework
 from coppice.records.keywords import ATTRIBUTES
@@ -194,7 +194,9 @@ def _read(given: Mapping[str, Any]) -> dict[str, object]:
         if name not in READERS:
             raise TypeError(f"no keyword is called {name!r}; see coppice.client.keywords")
         if name == "omit" and isinstance(value, str):
-            raise BadRequest(f"omit={value!r} is one text. Give a list of layer names: omit=[{value!r}].", field=name)
+            raise ParameterInvalid(
+                f"omit={value!r} is one text. Give a list of layer names: omit=[{value!r}].", field=name
+            )
         values[name] = READERS[name](value if isinstance(value, str) else _TEXTS.get(name, _itself)(value))
     return values
 

@@ -16,14 +16,7 @@ from typing import Any
 
 import httpx
 
-from coppice.errors import (
-    BY_CODE,
-    CoppiceError,
-    IsolationUnavailable,
-    NotInstalled,
-    ServiceUnavailable,
-    TooManyRequests,
-)
+from coppice.errors import BY_CODE, CoppiceError, IsolationUnavailable, NotInstalled, ServiceUnavailable, ShareExceeded
 
 #: An upload waits for the server's disk, so writes have no limit of their own.
 _TIMEOUT = httpx.Timeout(60, write=None)
@@ -114,7 +107,7 @@ def refusal(body: Mapping[str, Any], otherwise: type[CoppiceError], retry_after:
     """The error that an answer tells of."""
     kind = BY_CODE.get(str(body.get("code")), otherwise)
     error = kind(str(body.get("message", "no message")), field=body.get("field"))
-    if isinstance(error, TooManyRequests) and retry_after is not None:
+    if isinstance(error, ShareExceeded) and retry_after is not None:
         error.retry_after = round(_seconds(retry_after))
     return error
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from coppice import keras_live
-from coppice.errors import BadRequest, NotInstalled, ParameterMissing, UnknownFormat
+from coppice.errors import NotAModel, NotInstalled, ParameterInvalid, ParameterMissing, UnknownFormat
 from coppice.records.frameworks import Framework
 from coppice.records.request import Part
 
@@ -40,7 +40,7 @@ def model_file(model: Any, framework: Framework, folder: Path) -> Path:
         return path
     saved = _SAVERS[framework](model, folder)
     if saved is None:
-        raise BadRequest(
+        raise NotAModel(
             f"Give a path, bytes, or a live model of {_NAMES[framework]}, not {type(model).__name__}.", field=part
         )
     return saved
@@ -51,7 +51,7 @@ def class_file(given: Any, model: Any, folder: Path) -> Path:
     if given is not None:
         path = _file(given, Part.CLASS_DEF, Framework.PYTORCH, folder)
         if path is None:
-            raise BadRequest(
+            raise ParameterInvalid(
                 f"class_def is a path or the bytes of a Python file, not {type(given).__name__}.", field="class_def"
             )
         return path

@@ -152,7 +152,20 @@ class CrossSite(AccessError):
     http_status = 403
 
 
-class TooManyRequests(AccessError):
+class ShareExceeded(AccessError):
+    """A client wants more of the service at once than one client may have."""
+
+    code = "share_exceeded"
+    cause = "What one client may have of the service is bounded, so that others still get their turn."
+    remedy = "Wait as many seconds as the `Retry-After` header says and send the call again."
+    http_status = 429
+
+    def __init__(self, message: str, *, field: str | None = None, retry_after: int = 10) -> None:
+        super().__init__(message, field=field)
+        self.retry_after = retry_after  # seconds
+
+
+class TooManyRequests(ShareExceeded):
     """A client calls more often than it may, or has as many uploads under way as it may."""
 
     code = "too_many_requests"
@@ -164,11 +177,6 @@ class TooManyRequests(AccessError):
         "Wait as many seconds as the `Retry-After` header says and send the call again. `coppice.Client` and the "
         "command line do so by themselves."
     )
-    http_status = 429
-
-    def __init__(self, message: str, *, field: str | None = None, retry_after: int = 10) -> None:
-        super().__init__(message, field=field)
-        self.retry_after = retry_after  # seconds
 
 
 class UnknownTransaction(AccessError):
@@ -213,7 +221,7 @@ class ResultExpired(AccessError):
     http_status = 410
 
 
-class QuotaExceeded(TooManyRequests):
+class QuotaExceeded(ShareExceeded):
     """The client has as many jobs, or as many bytes, as it may have at once."""
 
     code = "quota_exceeded"
@@ -243,3 +251,30 @@ class RangeImpossible(AccessError):
     )
     remedy = "Delete the partial file and download again from the start."
     http_status = 416
+
+
+class BodyInvalid(BadRequest):
+    """The body is not the multipart/form-data that its header promises."""
+
+    code = "body_invalid"
+    cause = "The body of the call is no whole multipart/form-data: it ends early, or was written by hand."
+    remedy = "Let your client build the form: `curl -F`, `requests.post(files=...)` or `coppice.Client`."
+
+
+class NotAModel(BadRequest):
+    """The object that was given in Python is not a model."""
+
+    code = "not_a_model"
+    cause = "The call takes a live model or the path of its file. It got something else: a state dict, say, or a class."
+    remedy = "Give a `torch.nn.Module`, a Keras model, an ONNX `ModelProto`, or the path of a file."
+
+
+class ModelNotSaved(BadRequest):
+    """A live model can't be handed over, because its framework can't save it."""
+
+    code = "model_not_saved"
+    cause = "A live model is handed over as the file that its framework writes, and writing that file failed."
+    remedy = (
+        "Save it yourself: `model.save(...)` of Keras, `onnx.save(...)` of ONNX. Mend what fails there, often a layer "
+        "without `get_config`."
+    )

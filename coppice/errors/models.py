@@ -130,3 +130,11 @@ class ReloadFailed(Refused):
         "Check that the class file builds the model the same way every time, without state from outside. If it does, "
         "please report it."
     )
+
+
+class NothingToQuantize(Refused):
+    """No layer of the model multiplies with stored weights."""
+
+    code = "nothing_to_quantize"
+    cause = "Quantization stores weights in fewer bits. This model stores none: it has none, or computes them anew."
+    remedy = "Store the weights as they come out: `remove_weight_norm`, for example. Then send the model again."

@@ -120,3 +120,49 @@ class DatasetInvalid(BadUpload):
         "Send them as one of the forms in the reference of formats, preprocessed exactly as the model gets them in "
         "training."
     )
+
+
+class ModelInvalid(BadUpload):
+    """A file opens, but the model in it contradicts itself or is not whole."""
+
+    code = "model_invalid"
+    cause = (
+        "The file opens, but what it says of the model does not fit together: layers, their wiring and their weights, "
+        "or one of them is missing. Files that were edited by hand or by another tool are like that."
+    )
+    remedy = "Load and run the model in its own framework. If that works, save it anew and send the new file."
+
+
+class AlreadyQuantized(BadUpload):
+    """The weights have few bits already, so that they can't be cut or quantized as numbers."""
+
+    code = "already_quantized"
+    cause = "The model was quantized, or stored in half precision, before. Coppice starts from 32-bit floats."
+    remedy = "Send the model from before that step, in 32-bit floats, and let Coppice prune and quantize it."
+
+
+class VersionUnsupported(BadUpload):
+    """The file was written for a version of its format that is too old or too new."""
+
+    code = "version_unsupported"
+    cause = "The file is of a version of its format that is older, or newer, than what Coppice reads."
+    remedy = "Convert or export the model to a version that the message names."
+
+
+class ExternalDataMissing(BadUpload):
+    """An ONNX file keeps its weights in other files, which were not sent."""
+
+    code = "external_data_missing"
+    cause = "ONNX can keep weights in files beside the model. Only the model was sent."
+    remedy = (
+        "Send one zip of the model and its data files, or export the model in one file: "
+        "`torch.onnx.export(..., external_data=False)`."
+    )
+
+
+class WeightsNotFinite(BadUpload):
+    """Weights are NaN or infinite."""
+
+    code = "weights_not_finite"
+    cause = "Some weights are NaN or infinite, most often because training diverged. No scale fits such numbers."
+    remedy = "Send an earlier checkpoint, or train with a smaller learning rate."

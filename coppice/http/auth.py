@@ -16,7 +16,7 @@ from ipaddress import ip_address, ip_network
 
 from starlette.requests import Request
 
-from coppice.errors import CoppiceError, CrossSite, KeyInvalid, TooManyRequests
+from coppice.errors import CoppiceError, CrossSite, KeyInvalid, ShareExceeded, TooManyRequests
 from coppice.http import rate
 from coppice.jobs.keys import ANONYMOUS, Keys
 from coppice.jobs.rates import Allowance, Rates
@@ -141,4 +141,4 @@ def _neighbourhood(address: str) -> str:
 
 def refusal_headers(error: CoppiceError) -> dict[str, str]:
     """What is told beside a refusal."""
-    return {"Retry-After": str(error.retry_after)} if isinstance(error, TooManyRequests) else {}
+    return {"Retry-After": str(error.retry_after)} if isinstance(error, ShareExceeded) else {}

@@ -15,7 +15,7 @@ from enum import Enum, auto
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
-from coppice.errors import BadRequest, UnsupportedMediaType, UploadStalled, UploadTooLarge
+from coppice.errors import BodyInvalid, UnsupportedMediaType, UploadStalled, UploadTooLarge
 
 #: Header lines of one part: curl and browsers send two.
 _MAX_HEADERS = 8
@@ -101,7 +101,7 @@ class Multipart:
                 max_header_size=_MAX_HEADER_BYTES,
             )
         except FormParserError as e:
-            raise BadRequest("The multipart boundary is longer than any client's.") from e
+            raise BodyInvalid("The multipart boundary is longer than any client's.") from e
 
     async def next_part(self) -> PartHead | None:
         """The head of the next part; None at the end of the body."""
@@ -122,9 +122,9 @@ class Multipart:
             try:
                 self._parser.write(await anext(self._chunks))
             except StopAsyncIteration:
-                raise BadRequest("The body ends before its last boundary. Send the upload again.") from None
+                raise BodyInvalid("The body ends before its last boundary. Send the upload again.") from None
             except FormParserError as e:
-                raise BadRequest(f"The body is not the multipart/form-data that its header says: {e}.") from e
+                raise BodyInvalid(f"The body is not the multipart/form-data that its header says: {e}.") from e
         return self._events.popleft()
 
     def _on_header_field(self, data: bytes, start: int, end: int) -> None:
@@ -142,7 +142,7 @@ class Multipart:
         _, options = parse_options_header(self._disposition)
         self._disposition = b""
         if b"name" not in options:
-            raise BadRequest("A part of the body has no name. Each needs Content-Disposition: form-data; name=...")
+            raise BodyInvalid("A part of the body has no name. Each needs Content-Disposition: form-data; name=...")
         filename = options.get(b"filename")
         self._events.append(
             PartHead(name=_text(options[b"name"]), filename=None if filename is None else _text(filename))

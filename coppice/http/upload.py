@@ -14,7 +14,7 @@ from uuid import uuid4
 
 from starlette.requests import Request as HttpRequest
 
-from coppice.errors import BadRequest, EmptyFile, ParameterInvalid, UploadStalled
+from coppice.errors import BodyInvalid, EmptyFile, ParameterInvalid, UploadStalled
 from coppice.http import idempotency
 from coppice.http.earlier import Earlier, copied, earlier
 from coppice.http.intake import Intake
@@ -149,7 +149,7 @@ class _Parts:
                 self._text(head.name, await self._field(head, body))
             else:
                 await self._file(head, head.filename, body)
-        raise BadRequest(f"The body has more than {_MAX_PARTS} parts.")
+        raise BodyInvalid(f"The body has more than {_MAX_PARTS} parts.")
 
     def add(self, names: Mapping[UploadPart, str]) -> None:
         """Count files in that are there already, in place of which none may have come."""

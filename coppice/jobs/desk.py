@@ -206,7 +206,7 @@ class Desk:
         """
         if row.finished is None:
             if standing is None:
-                raise InternalError(f"transaction {row.txid} is not in the queue")
+                raise RuntimeError(f"transaction {row.txid} is not in the queue")
             return standing.state
         if row.filename is not None:
             return JobState.EXPIRED if row.finished + self._retention <= datetime.now(UTC) else JobState.DONE

@@ -14,7 +14,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from coppice.errors import BadUpload
+from coppice.errors import ModelInvalid
 from coppice.keras_layers.configuration import Entry, class_name, is_model, named_entries
 from coppice.keras_layers.dialect import Dialect
 from coppice.keras_layers.rows import parts_of, row_of
@@ -108,7 +108,7 @@ def _placed(
             yield slot.path, slot.variable, (path, position)
         return
     if not is_model(entry):
-        raise BadUpload(
+        raise ModelInvalid(
             f"layer {path[-1]!r} ({class_name(entry)}) has the arrays {[name for name, _ in arrays]} in the file; its "
             f"configuration means {[slot.variable for slot in slots]}."
         )
@@ -123,7 +123,7 @@ def _by_name(slot: Slot, arrays: Sequence[NamedArray]) -> int:
         if _agree(slot.variable, name) and slot.path[-1] in (name.rsplit("/", 1)[0], _owner(name))
     ]
     if len(found) != 1:
-        raise BadUpload(
+        raise ModelInvalid(
             f"can't tell which array of {'/'.join(slot.path[:-1])} is the {slot.variable} of {slot.path[-1]}."
         )
     return found[0]
@@ -152,4 +152,6 @@ def _all_present(model: Entry, bound: Mapping[LayerPath, Mapping[str, Place]], d
     for path, entry in _leaves(model, (), dialect):
         missing = {slot.variable for slot in _own_slots(entry, path, dialect)} - set(bound.get(path, {}))
         if missing:
-            raise BadUpload(f"layer {'/'.join(path)!r} ({class_name(entry)}) lacks its {', '.join(sorted(missing))}.")
+            raise ModelInvalid(
+                f"layer {'/'.join(path)!r} ({class_name(entry)}) lacks its {', '.join(sorted(missing))}."
+            )

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from coppice.errors import BadUpload
+from coppice.errors import ModelInvalid
 
 Config = dict[str, Any]
 Entry = dict[str, Any]
@@ -46,12 +46,16 @@ def whole(config: Mapping[str, Any], key: str, rank: int, default: int = 1) -> t
     if isinstance(value, int):
         return (value,) * rank
     if not isinstance(value, Sequence) or not all(isinstance(number, int) for number in value):
-        raise BadUpload(f"layer {config.get('name')!r}: {key}={value!r} is not a list of whole numbers.")
+        raise ModelInvalid(
+            f"layer {config.get('name')!r}: {key}={value!r} is not a list of whole numbers.", field=config.get("name")
+        )
     numbers = tuple(value)
     if len(numbers) == 1:
         return numbers * rank
     if len(numbers) != rank:
-        raise BadUpload(f"layer {config.get('name')!r}: {key}={value!r} has not {rank} numbers.")
+        raise ModelInvalid(
+            f"layer {config.get('name')!r}: {key}={value!r} has not {rank} numbers.", field=config.get("name")
+        )
     return numbers
 
 
@@ -83,7 +87,7 @@ def layer_entries(model: Entry) -> list[Entry]:
     config = model["config"]
     layers = config if isinstance(config, list) else config["layers"]
     if not all(isinstance(layer, dict) and "class_name" in layer and "config" in layer for layer in layers):
-        raise BadUpload("the model's configuration has a layer without class_name or config.")
+        raise ModelInvalid("the model's configuration has a layer without class_name or config.")
     return list(layers)
 
 
@@ -100,7 +104,7 @@ def named_entries(model: Entry) -> list[tuple[str, Entry]]:
     names = [name for name, _ in named]
     if len(set(names)) != len(names):
         twice = sorted({name for name in names if names.count(name) > 1})
-        raise BadUpload(f"the model's configuration has two layers of one name: {', '.join(twice)}.")
+        raise ModelInvalid(f"the model's configuration has two layers of one name: {', '.join(twice)}.")
     return named
 
 

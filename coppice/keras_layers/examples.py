@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from coppice.errors import BadUpload, InputSizeInvalid
+from coppice.errors import InputSizeInvalid, ModelInvalid
 from coppice.keras_layers.configuration import (
     Entry,
     class_name,
@@ -71,7 +71,7 @@ def example_inputs(network: KerasNetwork, *, seed: int, open_size: int) -> tuple
     inputs = []
     for entry in declared_inputs(network):
         if entry.shape is None:
-            raise BadUpload(
+            raise ModelInvalid(
                 f"the model doesn't say what shape its input {entry.layer!r} has. Build it with an input shape "
                 "(Input(shape=...) as the first layer) and save it again."
             )

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from coppice.errors import BadUpload
+from coppice.errors import ModelInvalid
 from coppice.keras_layers.configuration import Entry, class_name, is_functional, is_model, named_entries
 from coppice.keras_layers.dialect import Dialect, Generation
 from coppice.keras_layers.tree import leaves, replaced
@@ -53,7 +53,7 @@ def read_graph(model: Entry, dialect: Dialect) -> Graph:
     ordered = _in_order(calls, inputs)
     missing = [ref.layer for ref in leaves(outputs, Ref) if ref not in {*inputs, *_results(ordered, outputs)}]
     if missing:
-        raise BadUpload(f"the model's outputs name {missing[0]!r}, which nothing in the configuration computes.")
+        raise ModelInvalid(f"the model's outputs name {missing[0]!r}, which nothing in the configuration computes.")
     return Graph(
         inputs=tuple(inputs),
         input_names=tuple(ref.layer for ref in inputs),
@@ -149,7 +149,7 @@ def _keras_2_call(name: str, written: Any) -> tuple[tuple[Any, ...], Mapping[str
     if isinstance(written, Mapping):
         return ({key: _argument(item) for key, item in written.items()},), {}
     if not isinstance(written, list) or not written:
-        raise BadUpload(f"the inbound_nodes of layer {name!r} can't be read.")
+        raise ModelInvalid(f"the inbound_nodes of layer {name!r} can't be read.", field=name)
     items = [written] if isinstance(written[0], str) else written
     arguments = [_argument(item) for item in items]
     keywords = items[0][3] if len(items[0]) > 3 and isinstance(items[0][3], Mapping) else {}
@@ -186,7 +186,7 @@ def _in_keyword(value: Any) -> Any:
 
 def _ref(value: Any) -> Ref:
     if not _looks_like_ref(value):
-        raise BadUpload(f"the configuration names a tensor as {value!r}; expected [layer, node, index].")
+        raise ModelInvalid(f"the configuration names a tensor as {value!r}; expected [layer, node, index].")
     return Ref(value[0], value[1], value[2])
 
 
@@ -198,7 +198,7 @@ def _refs(written: Any) -> Any:
         return {key: _refs(item) for key, item in written.items()}
     if isinstance(written, list):
         return [_refs(item) for item in written]
-    raise BadUpload("the model's configuration has no readable input_layers and output_layers.")
+    raise ModelInvalid("the model's configuration has no readable input_layers and output_layers.")
 
 
 def _in_order(calls: list[Call], inputs: list[Ref]) -> list[Call]:
@@ -209,7 +209,7 @@ def _in_order(calls: list[Call], inputs: list[Ref]) -> list[Call]:
         ready = [call for call in waiting if all((ref.layer, ref.node) in known for ref in _needs(call))]
         if not ready:
             names = ", ".join(sorted({call.layer for call in waiting})[:5])
-            raise BadUpload(f"the inbound_nodes of {names} refer to tensors that nothing computes.")
+            raise ModelInvalid(f"the inbound_nodes of {names} refer to tensors that nothing computes.")
         ordered.extend(ready)
         known.update((call.layer, call.node) for call in ready)
         done = {id(call) for call in ready}

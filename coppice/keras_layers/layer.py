@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from coppice.errors import BadUpload
+from coppice.errors import ModelInvalid
 from coppice.keras_layers.configuration import Config, Entry, class_name
 from coppice.keras_layers.dialect import Dialect
 from coppice.keras_layers.masks import masked
@@ -107,7 +107,9 @@ def _bounded(layer: KerasLayer, key: str) -> int:
     """A length of the configuration, within reason."""
     length = int(layer.config[key])
     if not 0 <= length <= MAX_INPUT_ELEMENTS:
-        raise BadUpload(f"layer {layer.layer_name!r} ({layer.class_name}) has {key}={length}.")
+        raise ModelInvalid(
+            f"layer {layer.layer_name!r} ({layer.class_name}) has {key}={length}.", field=layer.layer_name
+        )
     return length
 
 

@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, Unpack, overload
 
 from coppice import pipeline, sweeping
-from coppice.errors import BadRequest, ParameterMissing, PrecisionImpossible
+from coppice.errors import ParameterInvalid, ParameterMissing, PrecisionImpossible
 from coppice.formats import open_upload
 from coppice.formats.pytorch.live import LiveTorch
 from coppice.library.live import Inputs, live_of, loaded, network_of, result_of, saved
@@ -311,7 +311,7 @@ def _check_classless(request: Request) -> None:
 
 def _request(framework: Framework, task: Task, told: Mapping[str, object]) -> Request:
     if isinstance(omit := told.get("omit"), str):
-        raise BadRequest(f"omit={omit!r} is one text. Give a list of layer names: omit=[{omit!r}].", field="omit")
+        raise ParameterInvalid(f"omit={omit!r} is one text. Give a list of layer names: omit=[{omit!r}].", field="omit")
     values = {name: READERS[name](value) for name, value in told.items() if value is not None}
     return Request.model_validate({**values, "framework": framework, "task": task})
 

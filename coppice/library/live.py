@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from coppice import keras_live, pipeline
-from coppice.errors import BadRequest, InputSizeInvalid
+from coppice.errors import InputSizeInvalid, NotAModel
 from coppice.formats.given import given, save_given
 from coppice.formats.onnx import live as onnx_live
 from coppice.formats.pytorch.named_inputs import forget_names, give_by_name
@@ -93,9 +93,7 @@ def live_of(model: object) -> Live | None:
 def network_of(model: Any, example_inputs: Inputs | None, samples: Any = None, seed: int = 0) -> Network:
     """A copy of a torch model that runs on the user's inputs, or on his samples; raises a BadRequest."""
     if not isinstance(model, nn.Module):
-        raise BadRequest(
-            f"Give a torch.nn.Module, a Keras or an ONNX model, not {type(model).__name__}.", field="model"
-        )
+        raise NotAModel(f"Give a torch.nn.Module, a Keras or an ONNX model, not {type(model).__name__}.", field="model")
     if example_inputs is None and samples is None:
         raise InputSizeInvalid(
             "example_inputs is missing. Give what the model takes, e.g. example_inputs=(torch.randn(1, 3, 224, 224),), "

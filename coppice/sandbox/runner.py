@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
-from coppice.errors import InternalError, JobCrashed
+from coppice.errors import InternalError, IsolationUnavailable, JobCrashed
 from coppice.records.report import Account, Progress
 from coppice.records.request import Request
 from coppice.sandbox.box import REQUEST, Box, Command, Walls, open_box
@@ -75,7 +75,7 @@ class BoxRunner:
                 return await asyncio.to_thread(self._judge, box, facts, limits, request, folder / OUT)
             except NotReady as e:
                 if tries == _BOXES_PER_JOB:
-                    raise InternalError(f"The process that runs jobs did not start: {e}") from e
+                    raise IsolationUnavailable(f"The process that runs jobs did not start: {e}") from e
                 _log.warning("a box was not ready for its job, which gets another: %s", e)
                 # None of the job's code has run, so what is moved back is what came.
                 await asyncio.to_thread(box.unload, folder)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from coppice.calibration.moments import Region, region
 from coppice.calibration.products import Product
 from coppice.calibration.watch import Watch
-from coppice.errors import BadUpload, DatasetInvalid, Refused
+from coppice.errors import AlreadyQuantized, DatasetInvalid, NothingToQuantize, WeightsNotFinite
 from coppice.quant import GRIDS
 from coppice.records.quantization import Precision
 from coppice.records.request import Request
@@ -64,7 +64,7 @@ def check_floats(module: nn.Module, sample: Sequence[Tensor], precision: Precisi
     narrow = sum(one.numel() for one in tensors if one.is_quantized or (one.dtype in EIGHT_BITS and one.dim() > 1))
     broad = sum(one.numel() for one in tensors if one.is_floating_point() and one.dim() > 1)
     if narrow > max(broad, TELLING):
-        raise BadUpload(
+        raise AlreadyQuantized(
             f"The model is quantized already: {narrow:,} of its weights are stored in eight bits or fewer. Send it in "
             "floats, as it was before.",
             field="model",
@@ -72,7 +72,7 @@ def check_floats(module: nn.Module, sample: Sequence[Tensor], precision: Precisi
     watch = _Grids(module)
     watch.over(sample)
     if watch.endless is not None:
-        raise BadUpload(
+        raise WeightsNotFinite(
             f"{watch.endless} holds numbers that are not finite (NaN or infinity), and no scale fits these. Look where "
             "its training went wrong, or send an earlier state.",
             field="model",
@@ -80,13 +80,13 @@ def check_floats(module: nn.Module, sample: Sequence[Tensor], precision: Precisi
     if not precision.whole:
         return
     if not watch.regular:
-        raise Refused(
+        raise NothingToQuantize(
             "No layer of the model multiplies with stored weights, so there is nothing to quantize. Weights that are "
             "computed at every run (weight norm, dequantized integers) can't be: store them as they come out.",
             field="model",
         )
     if all(watch.regular.values()) and watch.weights >= TELLING:
-        raise BadUpload(
+        raise AlreadyQuantized(
             "The model is quantized already: the weights of every layer are multiples of a scale of eight bits or "
             "fewer. Send it in floats, as it was before.",
             field="model",

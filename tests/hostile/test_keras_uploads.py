@@ -262,7 +262,7 @@ CASES = {
         "hostile_file", "claims 274,877,906,944 bytes", files=model(edited(huge))
     ),
     "a name in half a character": case(
-        "bad_upload", "half a character", "Rename the layer", files=model(named_in_half_a_character())
+        "model_invalid", "half a character", "Rename the layer", files=model(named_in_half_a_character())
     ),
     "an input of 10^18 numbers": case(
         "input_size_invalid", "the limit is 67,108,864", files=model(sequential(LAYERS, (10**9, 10**9, 4)))
@@ -312,9 +312,9 @@ CASES = {
     "32 numbers in a chunk of 2 GiB": case(
         "hostile_file", "has 128 bytes in chunks of 2,147,483,648", files=model(edited(chunked))
     ),
-    "a gibibyte of zeros": case("bad_upload", "at layer 'dense' (Dense)", files=model(edited(of_zeros))),
+    "a gibibyte of zeros": case("model_invalid", "at layer 'dense' (Dense)", files=model(edited(of_zeros))),
     "a configuration that is a reference": case("truncated_file", "not JSON", files=model(edited(pointed_at))),
-    "a layer that repeats without end": case("bad_upload", "'often' (RepeatVector)", files=model(repeating())),
+    "a layer that repeats without end": case("model_invalid", "'often' (RepeatVector)", files=model(repeating())),
     "a layer that makes an image of a terabyte": case("out_of_memory", "3,072 MiB", files=model(growing())),
     "a command for an activation": case(
         "nothing_to_prune", "'os.system' of layer 'dense' is not a Keras function", files=model(calling("os.system"))
@@ -331,7 +331,7 @@ CASES = {
         "unsupported_layer", "'mine' is a TFSMLayer", files=model(keras(layer("TFSMLayer", filepath="/etc")), "s.keras")
     ),
     "a .keras of a million million units": case(
-        "bad_upload", "'mine' (Dense)", files=model(keras(layer("Dense", units=1 << 40)), "s.keras")
+        "model_invalid", "'mine' (Dense)", files=model(keras(layer("Dense", units=1 << 40)), "s.keras")
     ),
     "a .keras whose arrays are elsewhere": case(
         "hostile_file",

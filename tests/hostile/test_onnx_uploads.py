@@ -137,9 +137,9 @@ CASES = {
     "sizes that are lies": case("hostile_file", "'w1'", "declares 4,294,967,296", files=model(ten_gibibytes)),
     "an output of many gibibytes": case("out_of_memory", "memory", files=model(ten_gibibytes_of_output)),
     "weights in a file that wasn't sent": case(
-        "bad_upload", "small.onnx.data", "external_data=False", files=model(lambda: outside("small.onnx.data"))
+        "external_data_missing", "small.onnx.data", "external_data=False", files=model(lambda: outside("small.onnx.data"))
     ),
-    "weights in a file of the host": case("bad_upload", "wasn't sent", files=model(lambda: outside("../../passwd"))),
+    "weights in a file of the host": case("external_data_missing", "wasn't sent", files=model(lambda: outside("../../passwd"))),
     "a zip whose weights climb out": case(
         "hostile_file", "outside", files=model(lambda: zipped(outside("../../../etc/passwd")), "small.zip")
     ),
@@ -149,13 +149,13 @@ CASES = {
     "a zip with too few of them": case(
         "truncated_file", "ends before", files=model(lambda: zipped(outside("w"), "w"), "small.zip")
     ),
-    "two models in a zip": case("bad_upload", "has 2", files=model(lambda: zipped(good(), "b.onnx"), "small.zip")),
-    "a loop that takes what nobody gives": case("bad_upload", "'in' of node", files=model(looping)),
+    "two models in a zip": case("model_invalid", "has 2", files=model(lambda: zipped(good(), "b.onnx"), "small.zip")),
+    "a loop that takes what nobody gives": case("model_invalid", "'in' of node", files=model(looping)),
     "a loop that doesn't end": case("time_limit", "of CPU time", files=model(endless)),
     "an operator of somebody's own": case("unsupported_layer", "'mine' is a Magic of the domain", files=model(custom)),
     "functions that multiply": case("hostile_file", "grow to more than 100,000 nodes", files=model(multiplying)),
-    "an operator set of the future": case("bad_upload", "opset 999", "Export with", files=model(from_the_future)),
-    "sizes that are fractions": case("bad_upload", "'bend' (Reshape)", files=model(nonsense)),
+    "an operator set of the future": case("version_unsupported", "opset 999", "Export with", files=model(from_the_future)),
+    "sizes that are fractions": case("model_invalid", "'bend' (Reshape)", files=model(nonsense)),
     "text as input": case("unsupported_layer", "'x'", files=model(text)),
     "a graph of nothing": case("nothing_to_prune", "No channel", files=model(without_nodes)),
     "another suffix": Case(

@@ -232,7 +232,7 @@ def test_a_call_without_a_body_is_told_what_is_missing(settings: Settings) -> No
         ({"model": ("lenet.onnx", b"x")}, 415, "unsupported_media_type", "model", ".h5, .hdf5, .zip or .keras"),
         ({"model": ("lenet", b"x")}, 415, "unsupported_media_type", "model", ".h5, .hdf5, .zip or .keras"),
         ({"modle": ("lenet.h5", b"x")}, 400, "parameter_invalid", "modle", "Did you mean model?"),
-        ({"weights": ("cnn.pth", b"x")}, 400, "parameter_invalid", "weights", "It takes model, file, dataset."),
+        ({"weights": ("cnn.pth", b"x")}, 400, "parameter_invalid", "weights", "It takes model, file, dataset, plan."),
         ({"model": (None, b"mnist_base.h5")}, 400, "parameter_invalid", "model", "--form model=@FILE"),
         ({"percent": ("percent.txt", b"0.4"), **MODEL}, 400, "parameter_invalid", "percent", "came as a file"),
         ({"ommitted": (None, b"\xff\xfe"), **MODEL}, 400, "parameter_invalid", "ommitted", "UTF-8"),
@@ -346,4 +346,4 @@ def chunked(client: Client, files: dict[str, tuple[str, bytes]]) -> httpx.Respon
 def test_too_many_parts_are_refused(settings: Settings) -> None:
     fields = [("ommitted", (None, b""))] * 100
     answer = served(settings).post("/api/tf_prune", params=TF, files=fields)
-    assert "64 parts" in refused(settings, answer, 400, "bad_request", None)
+    assert "64 parts" in refused(settings, answer, 400, "body_invalid", None)

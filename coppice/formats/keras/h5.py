@@ -14,7 +14,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from coppice.errors import BadUpload, HostileFile, TruncatedFile, UnknownFormat, WeightsOnly
+from coppice.errors import HostileFile, ModelInvalid, TruncatedFile, UnknownFormat, WeightsOnly
 from coppice.formats.keras.file import Array, KerasFile, StoredArray, StoredLayer
 from coppice.formats.keras.hdf5_copy import Edits, copy_edited
 from coppice.formats.keras.hdf5_guard import damage_reported, open_guarded
@@ -156,7 +156,7 @@ def _configured(config: dict[str, Any], stored: list[str], name: str) -> list[st
         return stored
     by_order = [layer for layer, entry in named if class_name(entry) != "InputLayer"]
     if len(by_order) != len(stored):
-        raise BadUpload(f"{name}: has weights of {len(stored)} layers; its configuration has {len(by_order)}.")
+        raise ModelInvalid(f"{name}: has weights of {len(stored)} layers; its configuration has {len(by_order)}.")
     return by_order
 
 

@@ -10,7 +10,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from coppice.errors import BadUpload, CoppiceError, HostileFile, UnsupportedLayer
+from coppice.errors import CoppiceError, HostileFile, ModelInvalid, UnsupportedLayer, VersionUnsupported
 from coppice.formats.dataset import Sent, Takes
 from coppice.formats.first_run import UNREADABLE, DoesNotRun, first_run
 from coppice.formats.keras.file import Array, KerasFile, StoredArray, StoredLayer
@@ -49,7 +49,7 @@ def open_model(file: KerasFile, *, seed: int = 0, sent: Sent | None = None) -> O
     """
     entry = dict(file.config)
     if file.dialect.generation is Generation.KERAS_1:
-        raise BadUpload(
+        raise VersionUnsupported(
             f"the file was written by Keras {file.dialect.keras_version}, whose layers mean other things. Load it with "
             "Keras 2 and save it again."
         )
@@ -64,7 +64,7 @@ def open_model(file: KerasFile, *, seed: int = 0, sent: Sent | None = None) -> O
     except RecursionError as e:
         raise HostileFile("the model's configuration nests models beyond reason.") from e
     except UNREADABLE as e:
-        raise BadUpload(f"the model's configuration can't be read: {type(e).__name__}: {str(e)[:200]}.") from e
+        raise ModelInvalid(f"the model's configuration can't be read: {type(e).__name__}: {str(e)[:200]}.") from e
     read = _run_on_samples(module, sent, seed) if sent is not None else Read(inputs=_run_once(module, seed))
     network = Network(
         module=module,
@@ -132,7 +132,7 @@ def _mismatch(module: KerasNetwork, where: str, reason: str) -> CoppiceError:
             "Replace it by standard Keras layers.",
             field=passed[0].layer,
         )
-    return BadUpload(f"the arrays don't fit the configuration: at {where}: {reason}.")
+    return ModelInvalid(f"the arrays don't fit the configuration: at {where}: {reason}.")
 
 
 def _notes(module: KerasNetwork) -> Iterator[str]:

@@ -11,7 +11,15 @@ import onnx
 from google.protobuf.message import DecodeError
 from onnx import TensorProto
 
-from coppice.errors import BadUpload, HostileFile, TruncatedFile, UnsupportedLayer
+from coppice.errors import (
+    ExternalDataMissing,
+    HostileFile,
+    ModelInvalid,
+    TruncatedFile,
+    UnsupportedLayer,
+    UploadTooLarge,
+    VersionUnsupported,
+)
 from coppice.formats.onnx.bodies import bodies, nodes_within
 from coppice.formats.onnx.folding import folded
 from coppice.formats.onnx.functions import inlined
@@ -54,12 +62,12 @@ def read(path: Path, name: str) -> onnx.ModelProto:
         with open_zip(path, name=name) as archive:
             return _from_zip(archive, name)
     if path.stat().st_size > MAX_BYTES:
-        raise BadUpload(f"{name} has {path.stat().st_size:,} bytes; an ONNX file can have {MAX_BYTES:,}.")
+        raise UploadTooLarge(f"{name} has {path.stat().st_size:,} bytes; an ONNX file can have {MAX_BYTES:,}.")
     model = _parsed(path.read_bytes(), name)
     outside = [tensor for tensor in _tensors(model.graph) if tensor.data_location == TensorProto.EXTERNAL]
     if outside:
         places = sorted({_location(tensor) for tensor in outside})
-        raise BadUpload(
+        raise ExternalDataMissing(
             f"{name}: the weights are in {', '.join(places[:4])}, which wasn't sent. Send a zip of both files, or "
             "export with torch.onnx.export(..., external_data=False)."
         )
@@ -81,7 +89,7 @@ def examined(model: onnx.ModelProto, name: str) -> onnx.ModelProto:
     try:
         onnx.checker.check_model(_standard(model))
     except (onnx.checker.ValidationError, ValueError, TypeError) as e:  # the latter two of what it can't serialise
-        raise BadUpload(f"{name} is no valid ONNX model: {_first_line(e)}") from e
+        raise ModelInvalid(f"{name} is no valid ONNX model: {_first_line(e)}") from e
     return folded(model)
 
 
@@ -121,7 +129,7 @@ def _parsed(content: bytes, name: str) -> onnx.ModelProto:
 def _from_zip(archive: Archive, name: str) -> onnx.ModelProto:
     models = [member for member in archive.names if member.lower().endswith(".onnx")]
     if len(models) != 1:
-        raise BadUpload(f"{name}: a zip with one .onnx was expected, this one has {len(models)}.")
+        raise ModelInvalid(f"{name}: a zip with one .onnx was expected, this one has {len(models)}.")
     model = _parsed(archive.read(models[0]), name)
     folder = models[0].rpartition("/")[0]
     members: dict[str, bytes] = {}
@@ -129,7 +137,7 @@ def _from_zip(archive: Archive, name: str) -> onnx.ModelProto:
         if tensor.data_location == TensorProto.EXTERNAL:
             _take_in(tensor, archive, folder, members, name)
     if model.ByteSize() > MAX_BYTES:
-        raise BadUpload(f"{name}: {model.ByteSize():,} bytes with its weights; Coppice edits up to {MAX_BYTES:,}.")
+        raise UploadTooLarge(f"{name}: {model.ByteSize():,} bytes with its weights; Coppice edits up to {MAX_BYTES:,}.")
     return examined(model, name)
 
 
@@ -158,12 +166,12 @@ def _take_in(tensor: TensorProto, archive: Archive, folder: str, members: dict[s
 def _check_versions(model: onnx.ModelProto, name: str) -> None:
     newest = onnx.defs.onnx_opset_version()
     if model.ir_version > onnx.IR_VERSION or opset(model) > newest:
-        raise BadUpload(
+        raise VersionUnsupported(
             f"{name} is of opset {opset(model)} and IR version {model.ir_version}; the onnx {onnx.__version__} of this "
             f"service knows opset {newest} and IR version {onnx.IR_VERSION}. Export with opset_version={newest}."
         )
     if opset(model) < OLDEST_OPSET:
-        raise BadUpload(
+        raise VersionUnsupported(
             f"{name} is of opset {opset(model)}, of before {OLDEST_OPSET}. Convert it: "
             "onnx.version_converter.convert_version(model, 13)."
         )

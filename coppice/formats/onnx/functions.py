@@ -5,7 +5,7 @@ from __future__ import annotations
 import onnx
 from onnx import inliner
 
-from coppice.errors import BadUpload, HostileFile
+from coppice.errors import HostileFile, ModelInvalid
 
 Key = tuple[str, str]
 
@@ -37,4 +37,4 @@ def inlined(model: onnx.ModelProto, name: str, *, limit: int) -> onnx.ModelProto
     try:
         return inliner.inline_local_functions(model)
     except Exception as e:  # onnx raises what its C++ throws
-        raise BadUpload(f"{name}: its functions can't be written out: {str(e)[:300]}") from e
+        raise ModelInvalid(f"{name}: its functions can't be written out: {str(e)[:300]}") from e

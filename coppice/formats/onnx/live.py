@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from coppice.errors import BadRequest
+from coppice.errors import ModelNotSaved
 
 
 def is_onnx_model(model: object) -> bool:
@@ -25,7 +25,7 @@ def save_live(model: Any, folder: Path) -> Path:
         path = folder / "model.onnx"
         onnx.save_model(loaded, path)
     except (OSError, ValueError) as e:  # the latter for what is larger than a protocol buffer can be
-        raise BadRequest(f"this model can't be read or saved: {e}", field="model") from e
+        raise ModelNotSaved(f"this model can't be read or saved: {e}", field="model") from e
     return path
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import onnx
 from onnx import AttributeProto, GraphProto, NodeProto, TensorProto, helper
 
-from coppice.errors import BadUpload, UnsupportedLayer
+from coppice.errors import ModelInvalid, UnsupportedLayer
 from coppice.formats.onnx.bodies import branch_of, captured, computing, taken
 from coppice.formats.onnx.constants import array_of, tensor_of
 from coppice.formats.onnx.file import STANDARD, opset
@@ -131,7 +131,7 @@ def _dimensions(shape: onnx.TensorShapeProto) -> Iterator[int | str | None]:
     for dimension in shape.dim:
         if dimension.HasField("dim_value"):
             if dimension.dim_value < 0:
-                raise BadUpload(f"an input declares the size {dimension.dim_value}.")
+                raise ModelInvalid(f"an input declares the size {dimension.dim_value}.")
             yield dimension.dim_value
         else:
             yield dimension.dim_param or None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import onnx
 from onnx import TensorProto
 
-from coppice.errors import BadUpload
+from coppice.errors import AlreadyQuantized
 from coppice.formats.onnx.bodies import nodes_within
 
 #: Operators of numbers with scales, in the standard and in ONNX Runtime.
@@ -48,7 +48,7 @@ def refuse_quantized(model: onnx.ModelProto, name: str) -> None:
     """Raises BadUpload where the model has weights of few bits, or of half precision."""
     half = next((one.name for one in model.graph.initializer if one.data_type in _HALF and len(one.dims) > 1), None)
     if half is not None:
-        raise BadUpload(
+        raise AlreadyQuantized(
             f"{name} is in half precision already: {half} is float16 or bfloat16. Send the model in float32 that it was"
             " made of."
         )
@@ -59,7 +59,7 @@ def refuse_quantized(model: onnx.ModelProto, name: str) -> None:
             or node.op_type.startswith("QLinear")
             or (node.op_type in _UNPACKING and any(entry in small for entry in node.input))
         ):
-            raise BadUpload(
+            raise AlreadyQuantized(
                 f"{name} is quantized already: node {node.name or node.output[0]} is a {node.op_type}. Send the model "
                 "in floats that it was made from."
             )

@@ -11,7 +11,7 @@ import onnx
 import torch
 from torch import nn
 
-from coppice.errors import BadUpload, ReloadFailed
+from coppice.errors import ModelInvalid, ReloadFailed
 from coppice.formats.dataset import Sent, other_size, sent_arrays
 from coppice.formats.first_run import UNREADABLE, DoesNotRun, first_run
 from coppice.formats.onnx.file import MAX_BYTES, read
@@ -147,7 +147,7 @@ def _first_run(module: OnnxNetwork, attempts: Iterable[Callable[[], Inputs]], hi
         return first_run(module.children(), attempts)
     except DoesNotRun as e:
         where = f"node {e.where}" if e.where else "the input"
-        raise BadUpload(f"the model does not run: at {where}: {e.reason}.{hint}") from e
+        raise ModelInvalid(f"the model does not run: at {where}: {e.reason}.{hint}") from e
 
 
 def _single(module: OnnxNetwork, inputs: Inputs) -> Inputs:

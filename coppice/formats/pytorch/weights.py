@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 
-from coppice.errors import BadUpload, HostileFile, PickledModule, TruncatedFile, UnknownFormat
+from coppice.errors import AlreadyQuantized, BadUpload, HostileFile, PickledModule, TruncatedFile, UnknownFormat
 from coppice.formats.packed import file as packed
 from coppice.formats.pytorch import plain_pickle
 from coppice.formats.pytorch.user_errors import is_out_of_memory, last_line
@@ -96,7 +96,7 @@ def read_weights(path: Path, *, file: str) -> Weights:
     if kind is Kind.SAFETENSORS:
         tensors, metadata = _read_safetensors(path, file)
         if packed.MARK in metadata:
-            raise BadUpload(
+            raise AlreadyQuantized(
                 f"{file} is quantized already: its tensors are packed. Send the model in floats that it was made from.",
                 field=FIELD,
             )

@@ -13,7 +13,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from coppice.errors import Refused
+from coppice.errors import UnsupportedLayer
 from coppice.formats.keras.file import Array, KerasFile
 from coppice.formats.saved_model.format import open_objects, placed_arrays
 from coppice.formats.saved_model.objects import SavedObjects
@@ -42,7 +42,7 @@ def write(original: Path, edited: KerasFile, out: Path, name: str) -> None:
             group = weights.create_group(layer)
             _set_names(group, "weight_names", [weight for weight, _ in arrays])
             if len({weight for weight, _ in arrays}) < len(arrays):
-                raise Refused(f"{name}: two weights of {layer!r} have one name, which no HDF5 file can hold.")
+                raise UnsupportedLayer(f"{name}: two weights of {layer!r} have one name, which no HDF5 file can hold.")
             for weight, array in arrays:
                 group.create_dataset(weight, data=array)
 

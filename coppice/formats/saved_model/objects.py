@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from coppice.errors import Refused, TruncatedFile, UnsupportedLayer
+from coppice.errors import TruncatedFile, UnsupportedLayer
 from coppice.formats.keras.file import LayerPath
 from coppice.formats.saved_model.bundle import Bundle, read_bundle
 from coppice.formats.saved_model.protos import Message, read
@@ -88,7 +88,9 @@ def read_objects(name: str, names: frozenset[str], member: Callable[[str], bytes
     if not model.meta_graphs:
         raise TruncatedFile(f"{name}: {MODEL} holds no graph. Save and zip the model again.")
     if len(model.meta_graphs) > 1:
-        raise Refused(f"{name}: a SavedModel with {len(model.meta_graphs)} graphs; Keras writes one. {_AS_ONNX}")
+        raise UnsupportedLayer(
+            f"{name}: a SavedModel with {len(model.meta_graphs)} graphs; Keras writes one. {_AS_ONNX}"
+        )
     keras = read("SavedMetadata", member(METADATA), f"{name}: {METADATA}") if METADATA in names else None
     nodes = model.meta_graphs[0].object_graph_def.nodes
     if not nodes:

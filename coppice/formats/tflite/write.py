@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from coppice.errors import BadUpload, InternalError, PrecisionImpossible, ReloadFailed, SamplesMissing, UnsupportedLayer
+from coppice.errors import ModelInvalid, PrecisionImpossible, ReloadFailed, SamplesMissing, UnsupportedLayer
 from coppice.formats.clean_process import CleanProcessFailed, run_clean
 from coppice.formats.keras.source import KerasSource
 from coppice.formats.quantized import Quantizing, Written
@@ -37,7 +37,7 @@ SECONDS = 600
 #: Layers whose meaning is code in the file, which Keras would run on loading it.
 _CODE = frozenset({"Lambda", "TFOpLambda", "SlicingOpLambda"})
 #: What a failed conversion is to the user.
-_FAILURES = {"load": BadUpload, "operator": UnsupportedLayer}
+_FAILURES = {"load": ModelInvalid, "operator": UnsupportedLayer}
 _INSTEAD = "Use format=onnx, which is written without TensorFlow."
 
 
@@ -55,7 +55,7 @@ class _Work:
         except CleanProcessFailed as e:
             raise ReloadFailed(f"{what} failed in a process of its own: {e}. {_INSTEAD}") from e
         if not isinstance(verdict, dict):
-            raise InternalError(f"{script} left {type(verdict).__name__} as its verdict.")
+            raise ReloadFailed(f"{what} gave no verdict in a process of its own. {_INSTEAD}")
         return verdict
 
     def path(self, name: str) -> str:
@@ -73,7 +73,7 @@ class _Work:
 def write(task: Quantizing, out: Path) -> Written:
     """Write `<name>_quantized.tflite` into `out` and run it.
 
-    Raises NotInstalled, SamplesMissing, PrecisionImpossible, BadUpload, UnsupportedLayer, ReloadFailed.
+    Raises NotInstalled, SamplesMissing, PrecisionImpossible, ModelInvalid, UnsupportedLayer, ReloadFailed.
     """
     source = task.source
     if not isinstance(source, KerasSource):
