@@ -84,7 +84,12 @@ def run(request: Request, files: Files, out: Path, progress: Tell) -> Report:
     progress(Progress(step="read", fraction=0.0))
     source = open_upload(request, files)
     inputs = input_files(request, files)
-    report = deliver(source, prune(source.network, request, progress), request, inputs, out, progress)
+    if Part.PLAN in files:
+        plan = Plan.read(files[Part.PLAN], request.files.get(Part.PLAN, "plan"))
+        pruned = replay(source.network, plan, request, progress)
+    else:
+        pruned = prune(source.network, request, progress)
+    report = deliver(source, pruned, request, inputs, out, progress)
     return with_bundle(report, out)
 
 
@@ -208,7 +213,7 @@ def inspect(request: Request, files: Files, out: Path, progress: Tell) -> Inspec
 
 def inspect_network(network: Network, request: Request) -> Inspection:
     """The groups of an open model that could be pruned and the channels that can't, with reasons."""
-    channels, names = _traced(network, request).channels, account.Names(network)
+    channels, names = _traced(network, request.heads).channels, account.Names(network)
     kept = _omitted(channels.groups, names, request.omit)
     sample = network.sample
     macs = count_macs(network.module, sample)
@@ -243,7 +248,7 @@ def prepare(network: Network, request: Request, progress: Tell) -> Prepared:
     """Trace and score: all that does not depend on how much is cut."""
     progress(Progress(step="trace", fraction=0.1))
     network, basis = usable(network)
-    traced, names = _traced(network, request), account.Names(network)
+    traced, names = _traced(network, request.heads), account.Names(network)
     omitted = _omitted(traced.channels.groups, names, request.omit)
     progress(Progress(step="score", fraction=0.25))
     scored = score(network, traced.channels, request.criterion, request.seed)
@@ -264,7 +269,7 @@ def cut(prepared: Prepared, request: Request, progress: Tell) -> Pruned:
     restored = restore(network, prepared.basis, found.cut.module, found.cut.plan, wanted=request.restore)
     return Pruned(
         module=restored.module,
-        plan=found.cut.plan.model_copy(update={"shapes": shapes(network.module)}),
+        plan=found.cut.plan.model_copy(update={"shapes": shapes(network.module), "heads": request.heads}),
         groups=groups,
         frozen=frozen,
         verification=found.cut.verification,
@@ -280,7 +285,7 @@ def replay(network: Network, plan: Plan, request: Request, progress: Tell) -> Pr
     """As `prune`, by a plan that is given: nothing is scored. Raises ParameterInvalid where the plan does not fit."""
     progress(Progress(step="trace", fraction=0.1))
     network, basis = usable(network)
-    traced, names = _traced(network, request), account.Names(network)
+    traced, names = _traced(network, plan.heads), account.Names(network)
     progress(Progress(step="verify", fraction=0.3))
     found = replayed(network, traced, names, plan)
     progress(Progress(step="restore", fraction=0.5))
@@ -299,8 +304,8 @@ def replay(network: Network, plan: Plan, request: Request, progress: Tell) -> Pr
     )
 
 
-def _traced(network: Network, request: Request) -> Traced:
-    return trace(network, rules.rule_of, whole_heads=request.heads is Heads.WHOLE)
+def _traced(network: Network, heads: Heads) -> Traced:
+    return trace(network, rules.rule_of, whole_heads=heads is Heads.WHOLE)
 
 
 def _omitted(groups: Sequence[Group], names: account.Names, omit: Sequence[str]) -> dict[int, str]:

@@ -218,24 +218,27 @@ def _flags_of(record: type[Any]) -> list[inspect.Parameter]:
 
 
 @contextmanager
-def request_of(model: Model, task: Task, *records: Shape | Numbers, **given: str | None) -> Iterator[Asked]:
+def request_of(
+    model: Model, task: Task, *records: Shape | Numbers, plan: Path | None = None, **given: str | None
+) -> Iterator[Asked]:
     """The request and its files; a SavedModel folder is zipped for as long as the context lasts.
 
     `given` are further attributes of the request, as they were typed.
     """
+    more = {} if plan is None else {Part.PLAN: plan}
     texts = {name: text for record in (*map(asdict, records), given) for name, text in record.items()}
     if not model.file.is_dir():
-        yield _request(model, model.file, task, texts)
+        yield _request(model, model.file, task, texts, more)
         return
     with tempfile.TemporaryDirectory(prefix="coppice-") as folder:
-        yield _request(model, zipped(model.file, Path(folder)), task, texts)
+        yield _request(model, zipped(model.file, Path(folder)), task, texts, more)
 
 
-def _request(model: Model, file: Path, task: Task, texts: Mapping[str, Any]) -> Asked:
+def _request(model: Model, file: Path, task: Task, texts: Mapping[str, Any], more: Mapping[Part, Path]) -> Asked:
     if file.suffix.lower() not in KINDS:
         raise UnknownFormat(f"{file.name}: the suffix is none of {', '.join(KINDS)}.", field="file")
     framework, part = (Framework.ONNX, Part.MODEL) if _holds_onnx(file) else KINDS[file.suffix.lower()]
-    files = {part: file}
+    files = {part: file, **more}
     if framework is Framework.PYTORCH:
         if model.class_def is None or model.model_name is None:
             raise ParameterMissing(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -29,6 +30,13 @@ Quantize = Annotated[
         autocompletion=one_of(Precision),
     ),
 ]
+Plan = Annotated[
+    Path | None,
+    typer.Option(
+        help="what to remove, in place of --percent: the plan.json of an earlier result, as it is or edited, for "
+        "another model of the same architecture"
+    ),
+]
 
 
 @options.flags
@@ -40,6 +48,7 @@ def prune(
     service: running.Service,
     percent: options.Percent = None,
     max_drop: MaxDrop = None,
+    plan: Plan = None,
     precision: Quantize = None,
     weights: options.Weights = None,
     as_json: options.Json = False,
@@ -51,6 +60,7 @@ def prune(
             *(model, Task.PRUNE, cut, numbers),
             percent=percent,
             max_drop=max_drop,
+            plan=plan,
             precision=precision,
             weights=weights,
         ) as (request, files),

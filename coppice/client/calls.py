@@ -16,7 +16,7 @@ from typing import Any, Unpack
 from coppice.client.bar import telling
 from coppice.client.job import Job
 from coppice.client.keywords import Curve, Looking, Pruning, Quantizing
-from coppice.client.models import class_file, class_name, model_file, samples_file
+from coppice.client.models import class_file, class_name, model_file, plan_file, samples_file
 from coppice.errors import ParameterInvalid
 from coppice.records import terms
 from coppice.records.frameworks import Framework
@@ -154,7 +154,7 @@ class Calls(ABC):
         self, task: Task, framework: Framework, model: Any, told: Mapping[str, Any], class_def: Any = None
     ) -> Job[Any]:
         given = {ATTRIBUTES.get(name, name): value for name, value in told.items() if value is not None}
-        samples, progress = given.pop("samples", None), given.pop("progress", True)
+        samples, plan, progress = given.pop("samples", None), given.pop("plan", None), given.pop("progress", True)
         asked = {name: terms.READERS[name](str(given.pop(name))) for name in terms.READERS if name in given}
         with TemporaryDirectory(prefix="coppice-") as scratch:
             files = dict[Part, Path]()
@@ -166,6 +166,8 @@ class Calls(ABC):
                     given["model_name"] = name
             if samples is not None:
                 files[Part.DATASET] = samples_file(samples, Path(scratch))
+            if plan is not None:
+                files[Part.PLAN] = plan_file(plan, Path(scratch))
             names = {part: path.name for part, path in files.items()}
             values = {**_read(given), "framework": framework, "task": task, "files": names}
             request = Request.model_validate(values)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from os import PathLike
 from typing import Any, TypedDict
 
 from coppice.records.keywords import Numbers, Options, Shape, Sweeping
+from coppice.records.plan import Plan
 from coppice.records.report import Tell
 
 
@@ -24,6 +26,7 @@ class Handling(TypedDict, total=False):
 class Pruning(Options, Handling, total=False):
     """What `prune_...` may be told beside the model and how much of it is to go."""
 
+    plan: Plan | str | PathLike[str]  # what to remove, in place of `percent`, or the file of it
     precision: str  # quantize what is left, too
     weights: str  # these six as in `Numbers`
     biases: str

@@ -18,6 +18,7 @@ from typing import Any
 from coppice import keras_live
 from coppice.errors import NotAModel, NotInstalled, ParameterInvalid, ParameterMissing, UnknownFormat
 from coppice.records.frameworks import Framework
+from coppice.records.plan import Plan
 from coppice.records.request import Part
 
 #: What stands first in a file -> the suffix by which it is known.
@@ -87,6 +88,15 @@ def samples_file(samples: Any, folder: Path) -> Path:
     else:
         arrays = samples if isinstance(samples, tuple | list) else (samples,)
         numpy.savez(path, *map(numpy.asarray, arrays))
+    return path
+
+
+def plan_file(plan: Plan | str | os.PathLike[str], folder: Path) -> Path:
+    """The file of a plan: the given one, or one that is made in the folder."""
+    if not isinstance(plan, Plan):
+        plan = Plan.load(plan)  # refused here, not where it is sent
+    path = folder / "plan.json"
+    plan.save(path)
     return path
 
 

@@ -14,8 +14,10 @@ from coppice.errors import BadRequest, InputSizeInvalid, ParameterMissing
 from coppice.http.intake import Intake
 from coppice.records import terms, texts
 from coppice.records.frameworks import Framework
+from coppice.records.plugins import CRITERIA as OF_CRITERIA
+from coppice.records.plugins import plugins
 from coppice.records.quantization import Activations, Format, Precision, Rounding
-from coppice.records.request import CRITERIA, MAX_POINTS, MOST, Heads, Record, Request, Spread, Target, Task
+from coppice.records.request import CRITERIA, MAX_POINTS, MOST, Heads, Part, Record, Request, Spread, Target, Task
 from coppice.records.terms import Priority, Terms
 
 _ALL = frozenset(Framework)
@@ -48,8 +50,8 @@ class Parameter:
     missing: type[BadRequest] | None = None
     #: Calls that can do without, though others can't.
     optional: frozenset[Framework | Task] = frozenset()
-    #: The attribute that says enough in its place.
-    unless: str | None = None
+    #: Attributes and file parts of which each says enough in its place.
+    unless: frozenset[str] = frozenset()
     #: What it is an attribute of.
     of: type[Record] = Request
 
@@ -59,7 +61,7 @@ class Parameter:
 
     def missed(self, framework: Framework, task: Task, given: Collection[str]) -> type[BadRequest] | None:
         """What a job that is given those attributes is refused with, if it can't do without this one."""
-        without = self.attribute in given or self.unless in given or self.optional & {framework, task}
+        without = not {self.attribute, *self.unless}.isdisjoint(given) or self.optional & {framework, task}
         return None if without else self.missing
 
     def required_by(self, intake: Intake) -> bool:
@@ -77,12 +79,13 @@ PARAMETERS: tuple[Parameter, ...] = (
         attribute="percent",
         json_type="number",
         description="Fraction of the channels of every prunable group to remove, `0 <= percent < 1`: "
-        "`0.4` removes 40 % of them. With `target`, the fraction of that. With `max_drop` it may be left out.",
+        "`0.4` removes 40 % of them. With `target`, the fraction of that. With `max_drop`, or a plan, it may be left "
+        "out.",
         example=0.4,
         tasks=frozenset({Task.PRUNE, Task.INSPECT}),
         missing=ParameterMissing,
         optional=frozenset({Task.INSPECT}),
-        unless="max_drop",
+        unless=frozenset({"max_drop", Part.PLAN}),
     ),
     Parameter(
         name="percents",
@@ -92,7 +95,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         example="0.2,0.4,0.6,0.8",
         tasks=frozenset({Task.SWEEP}),
         missing=ParameterMissing,
-        unless="precisions",
+        unless=frozenset({"precisions"}),
     ),
     Parameter(
         name="input_size",
@@ -136,7 +139,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         description="How the importance of a channel is judged. `auto`: by samples where there are some (`dataset`), "
         "else `l1`.",
         example="l1",
-        choices=CRITERIA,
+        choices=(*CRITERIA, *plugins(OF_CRITERIA)),
         tasks=_CHANNELS,
     ),
     Parameter(
@@ -212,7 +215,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         tasks=_ONE,
         missing=ParameterMissing,
         optional=frozenset({Task.PRUNE}),
-        unless="weights",
+        unless=frozenset({"weights"}),
     ),
     Parameter(
         name="precisions",

@@ -18,7 +18,8 @@ from coppice.http.intake import Intake
 from coppice.http.names import unknown_name
 from coppice.records.advice import SHARDS
 from coppice.records.frameworks import Framework
-from coppice.records.request import Part
+from coppice.records.plan import MAX_BYTES as MAX_PLAN_BYTES
+from coppice.records.request import Part, Task
 from coppice.storage import safe_name
 
 #: Modules that a class file would hide from itself.
@@ -39,8 +40,11 @@ class UploadPart:
     description: str
     example: str
     calls: frozenset[Framework]
+    tasks: frozenset[Task] = frozenset(Task)
     aliases: tuple[str, ...] = ()
     required: bool = True
+    #: The most that a service takes of it, whatever it takes of others.
+    max_bytes: int | None = None
     #: Suffix of what people send by mistake -> what it is, and what to send.
     instead: Mapping[str, str] = field(default_factory=dict, hash=False)
 
@@ -101,6 +105,17 @@ PARTS: tuple[UploadPart, ...] = (
         calls=_KERAS | _ONNX,
         required=False,
     ),
+    UploadPart(
+        part=Part.PLAN,
+        suffixes=(".json",),
+        description="What to remove, in place of `percent`: the `plan` artifact of an earlier job on a model of the "
+        "same architecture, as it is, or edited (`plan.without`, `plan.keeping`). Optional.",
+        example="plan.json",
+        calls=frozenset(Framework),
+        tasks=frozenset({Task.PRUNE}),
+        required=False,
+        max_bytes=MAX_PLAN_BYTES,
+    ),
 )
 
 
@@ -114,7 +129,7 @@ PART_NAMES = frozenset(name for part in PARTS for name in _names(part))
 
 def parts_of(intake: Intake) -> tuple[UploadPart, ...]:
     """The file parts that a call takes."""
-    return tuple(part for part in PARTS if intake.frameworks & part.calls)
+    return tuple(part for part in PARTS if intake.frameworks & part.calls and intake.task in part.tasks)
 
 
 def part_names(intake: Intake) -> frozenset[str]:

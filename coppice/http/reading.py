@@ -64,7 +64,7 @@ def to_request(intake: Intake, values: Mapping[str, object], files: Mapping[Uplo
             if parameter.attribute in values:
                 raise ParameterInvalid(f"{parameter.name} means nothing for a {framework} model.", field=parameter.name)
             continue
-        missed = parameter.missed(framework, intake.task, complete)
+        missed = parameter.missed(framework, intake.task, {*complete, *(part.part for part in files)})
         if missed is not None:
             raise missed(
                 f"{parameter.name} is missing. Add e.g. {parameter.name}={parameter.example}. "

@@ -197,7 +197,8 @@ class _Parts:
         if not first:
             raise EmptyFile(f"{part.part}: {given!r} is empty. Was it saved, and closed?", field=part.part)
         key = upload_key(self._txid, part.part, name)
-        self.stored.append(await self._storage.put(key, _chain(first, data), limit=self._limit))
+        limit = min(self._limit, part.max_bytes or self._limit)
+        self.stored.append(await self._storage.put(key, _chain(first, data), limit=limit))
         self.names[part] = name
 
 

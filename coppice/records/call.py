@@ -33,9 +33,9 @@ def texts_of(request: Request) -> Iterator[tuple[str, str]]:
     Of the earlier job whose result was taken nothing is said where the files are there, which outlive it.
     """
     said = {
-        # Which the ratios of a sweep say, and which means nothing where nothing is cut.
-        "percent": request.task in (Task.SWEEP, Task.QUANTIZE),
-        "source_txid": bool(request.files.keys() - {Part.DATASET}),
+        # Which the ratios of a sweep say, or a plan, and which means nothing where nothing is cut.
+        "percent": request.task in (Task.SWEEP, Task.QUANTIZE) or Part.PLAN in request.files,
+        "source_txid": bool(request.files.keys() - {Part.DATASET, Part.PLAN}),
     }
     for name in request.model_dump(exclude=_TOLD, exclude_defaults=True):
         if not said.get(name):

@@ -17,8 +17,10 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, ValidationError
 
 from coppice.errors import ParameterInvalid
-from coppice.records.request import Record
+from coppice.records.request import Heads, Part, Record
 
+#: Several times the plan of the widest model of which every tensor is cut.
+MAX_BYTES = 64 * 1024 * 1024
 Position = Annotated[int, Field(ge=0)]
 
 
@@ -28,6 +30,7 @@ class Plan(Record):
     `kept["conv1.weight"][0] == (0, 2, 5)` says that of axis 0 of `conv1.weight` the positions 0, 2 and 5 stay, in
     that order. `attributes["encoder.layers.0"]["head_dim"] == 32` says that the code's own number becomes 32, so that
     it still counts what it counted; a dotted attribute (`config.hidden_size`) is one of an object in the module.
+    `heads` is what attention was asked to lose, which decides what belongs together.
     `shapes` are those of all stored tensors of the model that it was made for, before the cut: its architecture.
     `edits` are wishes that came later, by layer: what is kept of its output channels, or None for all of them. Who
     applies the plan settles them, with all that depends on these channels.
@@ -36,6 +39,7 @@ class Plan(Record):
     schema_version: Literal[1] = 1
     kept: dict[str, dict[Position, tuple[Position, ...]]] = Field(default_factory=dict)
     attributes: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    heads: Heads = Heads.WIDTH
     shapes: dict[str, tuple[int, ...]] = Field(default_factory=dict)
     edits: dict[str, tuple[Position, ...] | None] = Field(default_factory=dict)
 
@@ -49,15 +53,24 @@ class Plan(Record):
     @classmethod
     def load(cls, path: str | PathLike[str]) -> Self:
         """Read a plan that `save` wrote, or `plan.json` of a job; raises ParameterInvalid, OSError."""
+        return cls.read(path, str(path))
+
+    @classmethod
+    def read(cls, path: str | PathLike[str], shown: str) -> Self:
+        """As `load`, of a file that is called `shown` in what is said of it."""
+        with Path(path).open("rb") as file:
+            raw = file.read(MAX_BYTES + 1)
+        if len(raw) > MAX_BYTES:
+            raise ParameterInvalid(f"{shown} is larger than {MAX_BYTES:,} bytes, which no plan is.", field=Part.PLAN)
         try:
-            return cls.model_validate_json(Path(path).read_bytes())
+            return cls.model_validate_json(raw)
         except ValidationError as e:
             first = e.errors()[0]
-            where = ".".join(str(part) for part in first["loc"]) or "the file"
+            where = ".".join(str(part) for part in first["loc"])[:200] or "the file"
             raise ParameterInvalid(
-                f"{path} is not a plan of schema version 1: {where}: {first['msg']}. Give a file that plan.save wrote, "
-                "or the plan.json of a job.",
-                field="plan",
+                f"{shown} is not a plan of schema version 1: {where}: {first['msg']}. Give a file that plan.save "
+                "wrote, or the plan.json of a job.",
+                field=Part.PLAN,
             ) from e
 
     def without(self, layer: str) -> Self:

@@ -70,6 +70,7 @@ class Part(StrEnum):
     WEIGHTS = "weights"
     CLASS_DEF = "class_def"
     DATASET = "dataset"
+    PLAN = "plan"
 
 
 class Record(BaseModel):
@@ -207,7 +208,7 @@ def _percent(given: Mapping[str, Any]) -> float:
         return float(max(given["percents"]))
     if given.get("task") == Task.INSPECT:
         return SHOWN
-    if given.get("task") in (Task.QUANTIZE, Task.SWEEP):
+    if given.get("task") in (Task.QUANTIZE, Task.SWEEP) or Part.PLAN in given.get("files", ()):
         return 0.0
     if given.get("max_drop") is not None:
         return MOST
@@ -216,6 +217,12 @@ def _percent(given: Mapping[str, Any]) -> float:
         "smallest model that loses no more than 1 % of accuracy.",
         field="percent",
     )
+
+
+def _cut_beside_plan(name: str) -> Callable[[Request], bool]:
+    """Whether a request with a plan says by this attribute, too, what is to go."""
+    unsaid = 0.0 if name == "percent" else Request.model_fields[name].get_default(call_default_factory=True)
+    return lambda request: Part.PLAN in request.files and getattr(request, name) != unsaid
 
 
 #: (field, error, what to say, whether it is so): what can't be asked for together.
@@ -303,5 +310,21 @@ CONTRADICTIONS: tuple[tuple[str, type[BadRequest], str, Callable[[Request], bool
         ParameterInvalid,
         "percents are the ratios of a sweep. Give percent for a single model, or sweep.",
         lambda request: request.task is not Task.SWEEP and bool(request.percents),
+    ),
+    (
+        "plan",
+        ParameterInvalid,
+        "plan says which channels one model loses: prune by it, or leave it out.",
+        lambda request: Part.PLAN in request.files and request.task is not Task.PRUNE,
+    ),
+    *(
+        (
+            name,
+            ParameterInvalid,
+            f"plan says which channels go, and {name} would say it, too: leave one of them out.",
+            _cut_beside_plan(name),
+        )
+        for name in ("percent", "max_drop", *_OF_CUTS)
+        if name != "restore"
     ),
 )

@@ -59,7 +59,8 @@ def replayed(network: Network, traced: Traced, names: Names, plan: Plan) -> Repl
     channels = traced.channels
     leaving = _settled(plan, channels, names)
     bare = plan_of(channels, leaving)
-    made = bare.model_copy(update={"attributes": traced.integers.attributes(bare.kept), "shapes": architecture})
+    told = {"attributes": traced.integers.attributes(bare.kept), "shapes": architecture, "heads": plan.heads}
+    made = bare.model_copy(update=told)
     for conflict in traced.integers.conflicts(made.kept):
         layers = {
             name

@@ -11,7 +11,8 @@ from torch import nn
 import coppice
 from coppice import Plan
 from coppice.errors import ParameterInvalid, UnknownLayer
-from tests.engine.models import Net
+from tests.engine.attention import ByHeadWidth, Stream
+from tests.engine.models import Net, network
 
 INPUT = torch.zeros(1, 1, 28, 28)
 
@@ -132,3 +133,13 @@ def test_samples_repair_a_replayed_cut(plan: Plan) -> None:
     assert restored is not None
     assert cut is not None
     assert restored < cut
+
+
+def test_a_plan_of_whole_heads_is_replayed_as_one() -> None:
+    net = network(Stream(ByHeadWidth, 32, 64), (6, 12))
+    plan = coppice.prune(net.module, percent=0.5, example_inputs=net.inputs, heads="whole").plan
+    torch.manual_seed(5)
+    other = Stream(ByHeadWidth, 32, 64)
+    result = coppice.apply(other, Plan.model_validate_json(plan.model_dump_json()), example_inputs=net.inputs)
+    assert result.plan == plan
+    assert result.model.get_submodule("blocks.0").num_heads == 2

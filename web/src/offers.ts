@@ -76,11 +76,13 @@ function fromDescription(said: Described): Offers {
           choices: schema.enum ?? [],
           example: example === undefined ? undefined : String(example),
         })),
-      parts: Object.entries(form.properties).map(([name, part]) => ({
-        name,
-        suffixes: part["x-suffixes"],
-        required: (form.required ?? []).includes(name),
-      })),
+      parts: Object.entries(form.properties)
+        .filter(([name]) => name !== "plan") // which says what the page's own choices say
+        .map(([name, part]) => ({
+          name,
+          suffixes: part["x-suffixes"],
+          required: (form.required ?? []).includes(name),
+        })),
     };
   }
   return found;
