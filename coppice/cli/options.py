@@ -21,6 +21,7 @@ from coppice.cli.completion import by_layer, one_of
 from coppice.client.models import zipped
 from coppice.errors import ParameterMissing, UnknownFormat
 from coppice.records.frameworks import Framework
+from coppice.records.plugins import formats
 from coppice.records.quantization import Activations, Format, Precision, Rounding
 from coppice.records.request import CRITERIA, Heads, Part, Request, Spread, Target, Task
 from coppice.records.samples_needed import check_samples
@@ -187,6 +188,7 @@ KINDS: dict[str, tuple[Framework, Part]] = {
     ".keras": (Framework.KERAS, Part.MODEL),
     ".zip": (Framework.KERAS, Part.MODEL),
     ".onnx": (Framework.ONNX, Part.MODEL),
+    **dict.fromkeys(formats(), (Framework.ONNX, Part.MODEL)),
 }
 
 

@@ -12,6 +12,7 @@ from coppice.cli import running
 from coppice.errors import ParameterInvalid
 from coppice.records.accounts import RESULTS
 from coppice.records.frameworks import Framework
+from coppice.records.plugins import formats
 from coppice.records.quantization import Format
 from coppice.records.report import Report
 from coppice.records.request import Part, Request, Task
@@ -58,6 +59,8 @@ def _suffixes(request: Request, files: Mapping[Part, Path]) -> Collection[str]:
     if request.quantization is not None:
         return _QUANTIZED_SUFFIXES.get(request.quantization.output_format, ())
     model = files.get(Part.MODEL)
+    if model is not None and model.suffix.lower() in formats():
+        return {model.suffix.lower()}
     return RESULT_SUFFIXES.get(request.framework) or {model.suffix.lower() if model else ""}
 
 

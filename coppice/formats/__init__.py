@@ -2,6 +2,13 @@
 
 A new format is one module with a function `(request, files) -> Source` and one line in `OPENERS`. The modules are
 imported when they are needed: h5py and the protobufs load only for the files that want them.
+
+A format of another package is such a function, too, named by an entry point that is called as its files end:
+
+    [project.entry-points."coppice.formats"]
+    mlp = "my_package:open_mlp"
+
+Its files go where ONNX models go, which are one file each: `onnx_prune`, the part `model`.
 """
 
 from __future__ import annotations
@@ -16,6 +23,7 @@ from coppice.formats.sniff import Kind, sniff
 from coppice.formats.source import Source
 from coppice.records.advice import SHARDS
 from coppice.records.frameworks import Framework
+from coppice.records.plugins import formats, load
 from coppice.records.request import Part, Request
 
 Files = Mapping[Part, Path]
@@ -93,6 +101,9 @@ def recognised(request: Request, files: Files) -> Request:
 
 
 def _opener(request: Request, part: Part, path: Path) -> Opener:
+    plugin = formats().get(PurePath(_shown(request, part, path)).suffix.lower())
+    if plugin is not None and request.framework is Framework.ONNX:
+        return cast(Opener, load(plugin, part))
     kind = sniff(path)
     entry = OPENERS.get((request.framework, kind))
     if entry is not None:

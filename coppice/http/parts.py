@@ -19,6 +19,7 @@ from coppice.http.names import unknown_name
 from coppice.records.advice import SHARDS
 from coppice.records.frameworks import Framework
 from coppice.records.plan import MAX_BYTES as MAX_PLAN_BYTES
+from coppice.records.plugins import formats
 from coppice.records.request import Part, Task
 from coppice.storage import safe_name
 
@@ -64,7 +65,7 @@ PARTS: tuple[UploadPart, ...] = (
     ),
     UploadPart(
         part=Part.MODEL,
-        suffixes=(".onnx", ".zip"),
+        suffixes=(".onnx", ".zip", *formats()),
         description="The ONNX model: an `.onnx` file, or a `.zip` of one with its external data.",
         example="resnet18.onnx",
         calls=_ONNX,

@@ -14,6 +14,7 @@ from torch import nn
 
 from coppice import keras_live, pipeline
 from coppice.errors import InputSizeInvalid, NotAModel
+from coppice.formats import files_live
 from coppice.formats.given import given, save_given
 from coppice.formats.onnx import live as onnx_live
 from coppice.formats.pytorch.named_inputs import forget_names, give_by_name
@@ -48,6 +49,7 @@ class Live:
 #: What recognises a live model of another framework -> how it becomes a file and comes back.
 _LIVE: dict[Callable[[object], bool], Live] = {
     keras_live.is_keras_model: Live(framework=Framework.KERAS, save=keras_live.save_live, load=keras_live.load_live),
+    files_live.is_file_of_plugin: Live(framework=Framework.ONNX, save=files_live.save_live, load=files_live.load_live),
     onnx_live.is_onnx_model: Live(framework=Framework.ONNX, save=onnx_live.save_live, load=onnx_live.load_live),
 }
 

@@ -14,6 +14,13 @@ from coppice.errors import ParameterInvalid
 
 #: Group of the criteria of other packages: `name = "package.module:criterion"`. What they are: `coppice.criteria`.
 CRITERIA = "coppice.criteria"
+#: Group of the formats of other packages: `suffix = "package.module:open"`. What that is: `coppice.formats`.
+FORMATS = "coppice.formats"
+
+#: Suffixes that mean something without any plugin, and that none can take.
+_OWN = frozenset(
+    "bin ckpt h5 hdf5 json keras npy npz onnx pkl pt pth py safetensors tar tflite zip".split()  # noqa: SIM905
+)
 
 
 @cache
@@ -23,6 +30,12 @@ def plugins(group: str) -> dict[str, EntryPoint]:
     for entry in entry_points(group=group):
         found.setdefault(entry.name, entry)
     return found
+
+
+def formats() -> dict[str, EntryPoint]:
+    """The formats of other packages, by the suffix of their files: `.mlp`."""
+    found = {name.lower(): entry for name, entry in plugins(FORMATS).items()}
+    return {f".{name}": entry for name, entry in found.items() if name.isalnum() and name not in _OWN}
 
 
 def source(entry: EntryPoint) -> str:
