@@ -9,7 +9,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from coppice.errors import UnsupportedLayer
+
+class NoPlainProduct(ValueError):
+    """The equation says something else than a product of a tensor and a kernel."""
 
 
 def parse(equation: str, rank: int) -> tuple[str, str, str]:
@@ -21,7 +23,7 @@ def parse(equation: str, rank: int) -> tuple[str, str, str]:
     operands, _, result = equation.replace(" ", "").partition("->")
     first, _, kernel = operands.partition(",")
     if not result or "," in kernel or "." in kernel:
-        raise UnsupportedLayer(f"the equation {equation!r} is no product of a tensor and a kernel.")
+        raise NoPlainProduct(f"its equation {equation!r} is no product of a tensor and a kernel")
     spread = "".join(str(axis) for axis in range(rank - len(first.replace("...", ""))))
     return first.replace("...", spread), kernel, result.replace("...", spread)
 
@@ -55,7 +57,7 @@ def _product(x: Tensor, kernel: Tensor, letters: tuple[str, str, str], summed: l
     """One axis summed, at most one made."""
     first, second, result = letters
     if len(summed) != 1 or len(made) != 1:
-        raise UnsupportedLayer(f"the product {first},{second}->{result} sums {len(summed)} axes and makes {len(made)}.")
+        raise NoPlainProduct(f"its product {first},{second}->{result} sums {len(summed)} axes and makes {len(made)}")
     matrix = kernel if second == f"{summed[0]}{made[0]}" else kernel.t()
     y = x.movedim(first.index(summed[0]), -1) @ matrix
     order = first.replace(summed[0], "") + made[0]

@@ -9,9 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from coppice.errors import UnsupportedLayer
 from coppice.keras_layers.activation import activated
 from coppice.keras_layers.configuration import plain, rewrapped
-from coppice.keras_layers.contraction import contracted, parse
+from coppice.keras_layers.contraction import NoPlainProduct, contracted, parse
 from coppice.keras_layers.convolution import kernel_and_bias
 from coppice.keras_layers.dialect import Dialect
 from coppice.keras_layers.layer import KerasLayer
@@ -92,6 +93,12 @@ def _einsum_sizes(layer: KerasLayer, shapes: Shapes) -> dict[str, Any]:
 @keras_layer("EinsumDense", variables=_einsum_variables, sizes=_einsum_sizes)
 def einsum_dense(layer: KerasLayer, x: Tensor) -> Tensor:
     """A product over the axes that the equation names."""
-    y = contracted(x, layer.array("kernel"), parse(layer.config["equation"], x.dim()))
+    try:
+        y = contracted(x, layer.array("kernel"), parse(layer.config["equation"], x.dim()))
+    except NoPlainProduct as e:
+        raise UnsupportedLayer(
+            f"layer {layer.layer_name!r} (EinsumDense) can't be computed: {e}. Write it as Dense layers.",
+            field=layer.layer_name,
+        ) from e
     bias = layer.optional("bias")
     return activated(layer, y if bias is None else y + bias)

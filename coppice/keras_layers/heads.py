@@ -81,7 +81,7 @@ def multi_head_attention(
     if attention_mask is not None or named or any(mask_of(x) is not None for x in (query, key, value)):
         raise UnsupportedLayer(
             f"layer {layer.layer_name!r} (MultiHeadAttention) attends along several axes, and is called with masks or "
-            "options.",
+            "options. Attend along one axis, or call it without.",
             field=layer.layer_name,
         )
     axes = _attended_axes(layer, query)

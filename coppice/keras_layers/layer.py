@@ -91,6 +91,10 @@ class KerasLayer(nn.Module):
         # Of several results, states have no steps that a mask could speak of.
         return replaced(result, Tensor, lambda x: masked(x, found if found is not None and x.dim() > 2 else None))
 
+    def called(self) -> str:
+        """Class and name, for reasons."""
+        return f"{self.class_name} at layer {self.layer_name!r}"
+
     def resized(self) -> None:
         """Nothing by itself: the network brings the configurations of all its layers up to date together."""
 

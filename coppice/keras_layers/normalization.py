@@ -27,7 +27,10 @@ def _scale_and_shift(config: Mapping[str, Any], _dialect: Dialect) -> tuple[str,
 
 def _batch_variables(config: Mapping[str, Any], dialect: Dialect) -> tuple[str, ...]:
     if config.get("renorm"):
-        raise UnsupportedLayer(f"layer {config.get('name')!r} (BatchNormalization) has renorm=True.")
+        raise UnsupportedLayer(
+            f"layer {config.get('name')!r} (BatchNormalization) has renorm=True. Build it without.",
+            field=config.get("name"),
+        )
     return (*_scale_and_shift(config, dialect), "moving_mean", "moving_variance")
 
 
@@ -145,7 +148,10 @@ def rescaling(layer: KerasLayer, x: Tensor) -> Tensor:
     """x * scale + offset; either may be a list along the last axis."""
     scale, offset = plain(layer.config.get("scale", 1.0)), plain(layer.config.get("offset", 0.0))
     if layer.config.get("data_format") == "channels_first" and (isinstance(scale, list) or isinstance(offset, list)):
-        raise UnsupportedLayer(f"layer {layer.layer_name!r} (Rescaling) has lists along a first channel axis.")
+        raise UnsupportedLayer(
+            f"layer {layer.layer_name!r} (Rescaling) has lists along a first channel axis. Scale before the model.",
+            field=layer.layer_name,
+        )
     return x * _constant(scale, x) + _constant(offset, x)
 
 

@@ -186,4 +186,7 @@ def _index(layer: KerasLayer, part: Any) -> Any:
         return int(part)
     if part is None or isinstance(part, int):
         return part
-    raise UnsupportedLayer(f"layer {layer.layer_name!r} takes a slice that Coppice can't read: {part!r}.")
+    raise UnsupportedLayer(
+        f"layer {layer.layer_name!r} takes a slice that Coppice can't read: {part!r}. Slice by plain numbers.",
+        field=layer.layer_name,
+    )

@@ -59,7 +59,9 @@ def amounts(layer: KerasLayer, window: Window, spatial: tuple[int, ...]) -> list
     if padding == "causal":
         return [(extent - 1, 0) for extent in window.extent]
     if padding != "same":
-        raise UnsupportedLayer(f"layer {layer.layer_name!r}: padding={padding!r} is none of valid, same, causal.")
+        raise UnsupportedLayer(
+            f"layer {layer.layer_name!r}: padding={padding!r} is none of valid, same, causal.", field=layer.layer_name
+        )
     return same_amounts(window, spatial)
 
 

@@ -61,7 +61,8 @@ def center_crop(layer: KerasLayer, x: Tensor) -> Tensor:
         if layer.class_name == "RandomCrop" and not (2, 5) <= layer.dialect.release < (3,):
             raise UnsupportedLayer(
                 f"layer {layer.layer_name!r} (RandomCrop) leaves images whole or resizes them, by the version of Keras."
-                " Take it out of the model: it acts in training only."
+                " Take it out of the model: it acts in training only.",
+                field=layer.layer_name,
             )
         images = smart_resized(images, size)
     y = images if last.dim() == 4 else images.squeeze(0)
@@ -73,7 +74,11 @@ def category_encoding(layer: KerasLayer, x: Tensor, count_weights: Any = None) -
     """A column per category."""
     categories = layer.config.get("num_tokens") or layer.config.get("max_tokens")
     if categories is None or count_weights is not None:
-        raise UnsupportedLayer(f"layer {layer.layer_name!r} (CategoryEncoding): weights, or an open number of tokens.")
+        raise UnsupportedLayer(
+            f"layer {layer.layer_name!r} (CategoryEncoding) has weights, or an open number of tokens. "
+            "Build it with num_tokens and call it without weights.",
+            field=layer.layer_name,
+        )
     return _encoded(layer, x, int(categories), "multi_hot")
 
 
@@ -84,7 +89,10 @@ def _encoded(layer: KerasLayer, x: Tensor, categories: int, default: str) -> Ten
     if mode == "int":
         return x
     if mode not in ("one_hot", "multi_hot", "count"):
-        raise UnsupportedLayer(f"layer {layer.layer_name!r} ({layer.class_name}): mode {mode!r}.")
+        raise UnsupportedLayer(
+            f"layer {layer.layer_name!r} ({layer.class_name}): {mode!r} is none of one_hot, multi_hot, count.",
+            field=layer.layer_name,
+        )
     whole = F.one_hot(x.long(), categories).to(torch.get_default_dtype())
     if mode == "one_hot":
         return whole.squeeze(-2) if x.dim() > 1 and x.shape[-1] == 1 else whole
@@ -99,7 +107,11 @@ def integer_lookup(layer: KerasLayer, x: Tensor) -> Tensor:
     config = layer.config
     unknown, mask = int(config.get("num_oov_indices", 1)), config.get("mask_token")
     if unknown > 1 or config.get("invert") or (mask is not None and config.get("output_mode", "int") != "int"):
-        raise UnsupportedLayer(f"layer {layer.layer_name!r} (IntegerLookup) inverts, spreads or masks numbers.")
+        raise UnsupportedLayer(
+            f"layer {layer.layer_name!r} (IntegerLookup) inverts, spreads or masks numbers. "
+            "Look them up before the model.",
+            field=layer.layer_name,
+        )
     special = [int(config.get("oov_token", -1))] * unknown
     special = special if mask is None else [int(mask), *special]
     words = [int(word) for word in config["vocabulary"]]
@@ -120,7 +132,9 @@ def discretization(layer: KerasLayer, x: Tensor) -> Tensor:
     bounds = plain(layer.config.get("bin_boundaries") or layer.config.get("bins"))
     if not isinstance(bounds, list):
         raise UnsupportedLayer(
-            f"layer {layer.layer_name!r} (Discretization) has bins that are not in its configuration."
+            f"layer {layer.layer_name!r} (Discretization) has bins that are not in its configuration. "
+            "Give bin_boundaries when you build it.",
+            field=layer.layer_name,
         )
     bins = torch.bucketize(x, torch.tensor(bounds, dtype=x.dtype, device=x.device), right=True)
     return _encoded(layer, bins, len(bounds) + 1, "int")

@@ -59,7 +59,7 @@ def sequence_and_states(layer: KerasLayer, inputs: Any, initial: Any, count: int
     if len(stated) not in (0, count) or layer.config.get("time_major"):
         raise UnsupportedLayer(
             f"layer {layer.layer_name!r} ({layer.class_name}) is called with {len(stated)} states (it has {count}), "
-            "with constants, or with time as the first axis.",
+            "with constants, or with time as the first axis. Call it with a sequence and its own states only.",
             field=layer.layer_name,
         )
     return sequence, tuple(stated) or (None,) * count
@@ -91,7 +91,10 @@ def recurrent(layer: KerasLayer, inputs: Any, **named: Any) -> Any:
 @keras_layer("LSTMCell", "GRUCell", "SimpleRNNCell", variables=variables, sizes=units)
 def cell_alone(layer: KerasLayer, *_inputs: Any, **_named: Any) -> Any:
     """A cell computes a step of the layer that holds it, and nothing by itself."""
-    raise UnsupportedLayer(f"layer {layer.layer_name!r} ({layer.class_name}) stands outside of an RNN.")
+    raise UnsupportedLayer(
+        f"layer {layer.layer_name!r} ({layer.class_name}) stands outside of an RNN. Put it into RNN(...).",
+        field=layer.layer_name,
+    )
 
 
 #: What a `.keras` archive calls the cells of a stack, by class; the second of one class ends in _1.
@@ -116,7 +119,8 @@ def _cells(config: Mapping[str, Any], _dialect: Dialect) -> tuple[Part, ...]:
 def _known_cell(entry: Entry, config: Mapping[str, Any]) -> Entry:
     if class_name(entry) not in _CELL_GROUPS:
         raise UnsupportedLayer(
-            f"layer {config.get('name')!r} (RNN) runs a {class_name(entry)}, which Coppice can't compute.",
+            f"layer {config.get('name')!r} (RNN) runs a {class_name(entry)}, which Coppice can't compute. "
+            "Use a cell of Keras.",
             field=str(config.get("name")),
         )
     return entry

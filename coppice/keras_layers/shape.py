@@ -102,7 +102,10 @@ def resizing(layer: KerasLayer, x: Tensor) -> Tensor:
     """Images of another size, of which the proportions may be kept by cutting off the margins."""
     size = (int(layer.config["height"]), int(layer.config["width"]))
     if layer.config.get("pad_to_aspect_ratio") or layer.config.get("antialias"):
-        raise UnsupportedLayer(f"layer {layer.layer_name!r} (Resizing) pads, or smooths what it shrinks.")
+        raise UnsupportedLayer(
+            f"layer {layer.layer_name!r} (Resizing) pads, or smooths what it shrinks. Resize before the model.",
+            field=layer.layer_name,
+        )
     if not layer.config.get("crop_to_aspect_ratio"):
         return _interpolated(layer, x, size)
     first = to_channels_first(layer, x)

@@ -21,6 +21,8 @@ class GraphNode:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     attributes: Mapping[str, Any]
+    #: The version of the operator's set, and the line of the user's code that an exporter noted, in words.
+    origin: str = ""
     #: Values of the graph that the bodies of a Loop, Scan or If take without being given them.
     captured: tuple[str, ...] = ()
     #: The branches of an If, by attribute; their inputs are what they take, their constants those around them, too.

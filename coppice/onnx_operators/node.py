@@ -59,6 +59,7 @@ class OnnxNode(nn.Module):
         self.class_name = node.operator
         self.row = row
         self.version = node.version
+        self.origin = node.origin
         self.attributes: dict[str, Any] = copy.deepcopy(dict(node.attributes)) if row is not None else {}
         self.numbers: dict[int, Numbers] = dict(numbers)
         self.given = tuple(bool(name) for name in node.inputs)
@@ -85,6 +86,13 @@ class OnnxNode(nn.Module):
                 self.register_buffer(name, tensor)
         self.free = free
         self._number = enter(free, evaluate)
+
+    def called(self) -> str:
+        """Operator, name and origin, for reasons."""
+        return f"{self.class_name} at node {self.layer_name!r}{self._from()}"
+
+    def _from(self) -> str:
+        return f" ({self.origin})" if self.origin else ""
 
     def attribute(self, name: str, default: Any = None) -> Any:
         """An attribute of the node, or what the operator's specification gives for one that is left out."""
@@ -133,7 +141,7 @@ class OnnxNode(nn.Module):
 
     def _evaluated(self, free: Sequence[Any], reason: str) -> Any:
         held = [*self.parameters(), *self.buffers()]
-        results = tuple(evaluated([as_tensor(value) for value in free], held, self._number, reason))
+        results = tuple(evaluated([as_tensor(value) for value in free], held, self._number, reason + self._from()))
         return results[0] if self.wanted == 1 else results
 
     def _inputs(self, free: Sequence[Any]) -> list[Any]:

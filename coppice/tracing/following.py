@@ -22,7 +22,7 @@ from coppice.tracing.equations import NONE, Apart, Equation, Shares
 from coppice.tracing.expressions import Attribute, Expression, Length, Literal, leaves
 from coppice.tracing.integers import Integers, Suspect
 from coppice.tracing.places import Holder, Inside, holders, replaced
-from coppice.tracing.sites import computes, function, site, spelled
+from coppice.tracing.sites import Place, computes, function, site, spelled
 from coppice.tracing.sizes import LITERAL, SIZES, Seen
 from coppice.tracing.tracked import Tracked, plain
 
@@ -46,7 +46,7 @@ _READ = frozenset({"item", "tolist", "__int__", "__index__", "__get__", "dim"})
 class Following(TorchFunctionMode):
     """The listener of one trace: `of` is a context around each forward pass, `settled` says what came of them."""
 
-    def __init__(self, ledger: Ledger, labels: Callable[[torch.Tensor], Axes | None], path: Sequence[str]) -> None:
+    def __init__(self, ledger: Ledger, labels: Callable[[torch.Tensor], Axes | None], path: Sequence[Place]) -> None:
         super().__init__()
         self.listening = False
         #: Axes of the result of the call at work whose sizes the code gave as mere numbers.
@@ -153,7 +153,7 @@ class Following(TorchFunctionMode):
         """The code has made a number with a fraction of one."""
         self._fractions[expression] += 1
         if expression not in self._scales:
-            self._scales[expression] = site("a scale", self._at())
+            self._scales[expression] = site("a scale", self._path)
 
     def whole(self, expression: Expression) -> None:
         """The fraction was made a whole number."""
@@ -250,12 +250,9 @@ class Following(TorchFunctionMode):
                 left=left,
                 right=right,
                 size=size,
-                site=site(operator, self._at()),
+                site=site(operator, self._path),
                 spelled="" if alone is None else spelled(alone.value),
             )
-
-    def _at(self) -> str:
-        return self._path[-1] if self._path else ""
 
     # Numbers that modules hold.
 

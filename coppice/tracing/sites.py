@@ -5,13 +5,15 @@ from __future__ import annotations
 import linecache
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from types import CodeType, FrameType
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
+from torch import nn
 
 import coppice
 
@@ -19,11 +21,36 @@ import coppice
 _OURS = tuple(f"{Path(home.__file__ or '').parent}/" for home in (torch, coppice))
 
 
-def site(operator: str, path: str) -> str:
-    """The operator, the module at work, and the user's line, in words."""
-    where = f"{operator} at {path}" if path else operator
+@runtime_checkable
+class FromFile(Protocol):
+    """A layer that was read from a file of another framework: its user knows it by what that file says."""
+
+    def called(self) -> str:
+        """Its operator, its name, and the user's line where the file has it, in words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A module at work: its path in the model, or what a file calls it."""
+
+    path: str
+    called: str = ""
+
+
+def place(module: nn.Module, path: str, around: Sequence[Place]) -> Place:
+    """The place of a module within those at work; a part of a layer from a file is that layer."""
+    if isinstance(module, FromFile):
+        return Place(path, module.called())
+    return Place(path, around[-1].called if around else "")
+
+
+def site(operator: str, at_work: Sequence[Place]) -> str:
+    """The operator, the innermost module at work, and the user's line, in words."""
+    innermost = at_work[-1] if at_work else Place("")
+    if innermost.called:
+        return innermost.called
     line = user_line()
-    return f"{where} ({line})" if line else where
+    return f"{operator} at {innermost.path or 'the model'}" + (f" ({line})" if line else "")
 
 
 def user_line() -> str:

@@ -28,7 +28,7 @@ from coppice.tracing.leftovers import no_leftovers
 from coppice.tracing.mode import DispatchMode
 from coppice.tracing.network import Network, stored, tables
 from coppice.tracing.outputs import opened
-from coppice.tracing.sites import site
+from coppice.tracing.sites import Place, place, site
 
 #: What random numbers of a forward pass start from.
 SEED = 0
@@ -43,7 +43,7 @@ class Tracer(DispatchMode):
     def __init__(self, ledger: Ledger, rule_of: RuleOf, module: nn.Module, *, whole_heads: bool) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.ledger = ledger
-        self.path: list[str] = []  # the modules at work, outermost first
+        self.path: list[Place] = []  # the modules at work, outermost first
         self.numbers = Following(ledger, self.known, self.path)
         self._rule_of, self._whole_heads = rule_of, whole_heads
         self._axes: MutableMapping[torch.Tensor, Axes] = WeakTensorKeyDictionary()
@@ -86,7 +86,7 @@ class Tracer(DispatchMode):
     ) -> Any:
         result = func(*args, **(kwargs or {}))
         outputs = [leaf for leaf in tree_leaves(result) if isinstance(leaf, torch.Tensor)]
-        self.ledger.where = site(func._schema.name, self.path[-1] if self.path else "")
+        self.ledger.where = site(func._schema.name, self.path)
         kept: dict[int, Blocks] = {}
 
         def keep(output: torch.Tensor, blocks: Blocks) -> None:
@@ -126,15 +126,17 @@ class Tracer(DispatchMode):
 
 
 def refuse(call: Call) -> Sequence[Axes]:
-    """The rule of operators that have none: all that they touch stays, with the operator's name as the reason."""
-    return _refused(call, str(call.arguments.get("reason") or f"no rule for {call.op._schema.name}"))
+    """The rule of operators that have none: all that they touch stays, and the reason says where they are."""
+    if told := call.arguments.get("reason"):
+        call.ledger.where = ""  # what stands for a layer of a file says itself which one it is
+    return _refused(call, str(told or "no rule for this operator"))
 
 
 def _labelled(call: Call, rule: Rule) -> Sequence[Axes]:
     try:
         return rule(call)
     except Exception as e:  # noqa: BLE001 - a call that its rule did not foresee is refused, and told in the report
-        return _refused(call, f"the rule for {call.op._schema.name} does not cover this call ({type(e).__name__})")
+        return _refused(call, f"the rule for this operator does not cover this call, {type(e).__name__}")
 
 
 def _refused(call: Call, reason: str) -> Sequence[Axes]:
@@ -221,7 +223,7 @@ def _watch(tracer: Tracer, module: nn.Module, inputs: Sequence[torch.Tensor]) ->
     names = {id(part): name for name, part in module.named_modules()}
 
     def enter(part: nn.Module, _: Any) -> None:
-        tracer.path.append(names.get(id(part), ""))
+        tracer.path.append(place(part, names.get(id(part), ""), tracer.path))
 
     def leave(*_: Any) -> None:
         tracer.path.pop()

@@ -120,7 +120,7 @@ def test_a_hard_coded_number_is_found_without_searching() -> None:
     found, refused = cut(net, 0.5)
     (reason,) = refused.values()
     assert re.fullmatch(
-        r"counted by a hard-coded 24: view \(test_integers\.py, line \d+, in forward: "
+        r"counted by a hard-coded 24: view at the model \(test_integers\.py, line \d+, in forward: "
         r"x = self\.odd\(x\)\.view\(-1, 24\)\)",
         reason,
     )

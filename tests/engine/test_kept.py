@@ -32,7 +32,7 @@ def test_a_reason_names_the_operator_the_module_and_the_line_of_the_user() -> No
     net = network(Rolled(), (3, 8, 8))
     reason = next(one.reason for one in trace(net, rules.rule_of).channels.frozen if one.axis == ("a.weight", 0))
 
-    assert reason.startswith("rolled by a number of positions (aten::roll (test_kept.py, line ")
+    assert reason.startswith("rolled by a number of positions (aten::roll at the model (test_kept.py, line ")
     assert "in forward: turned = torch.roll(self" in reason
 
 

@@ -331,7 +331,10 @@ CASES: dict[str, Case] = {
         pair(), lambda m, x: m["b"](m["a"](x) * (torch.rand(2, 1, 8, 8) > 0.5)), {"a": 4, "b": 4}
     ),
     "an operator without a rule": Case(
-        pair(), lambda m, x: m["b"](torch.linalg.pinv(m["a"](x))), {"a": 8}, "no rule for aten::linalg_pinv"
+        pair(),
+        lambda m, x: m["b"](torch.linalg.pinv(m["a"](x))),
+        {"a": 8},
+        "no rule for this operator (aten::linalg_pinv",
     ),
 }
 

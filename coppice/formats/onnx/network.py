@@ -15,6 +15,7 @@ from coppice.formats.onnx.bodies import branch_of, captured, computing, taken
 from coppice.formats.onnx.constants import array_of, tensor_of
 from coppice.formats.onnx.file import STANDARD, opset
 from coppice.formats.onnx.means import with_means
+from coppice.formats.onnx.origin import origin
 from coppice.formats.onnx.strides import with_reshapes
 from coppice.formats.onnx.unknown import Alone
 from coppice.onnx_operators import Graph, GraphInput, GraphNode, OnnxNetwork, build
@@ -24,14 +25,14 @@ from coppice.tracing.network import Layer
 
 def graph_of(model: onnx.ModelProto) -> Graph:
     """The graph as plain data; Constant nodes are constants, and every other node has a name of its own."""
-    return with_reshapes(with_means(_Reader(opset(model)).graph(model.graph)))
+    return with_reshapes(with_means(_Reader(model).graph(model.graph)))
 
 
 def build_network(model: onnx.ModelProto, graph: Graph) -> OnnxNetwork:
     """The interpreter's module of a graph; a node that it has no row for is computed by ONNX Runtime."""
     alone = Alone(model)
     protos = dict(_pairs(model.graph, graph))
-    return build(graph, lambda node: alone.evaluate(protos[node.name], node.name))
+    return build(graph, lambda node: alone.evaluate(protos[node.name], node.name, node.origin))
 
 
 def _pairs(proto: GraphProto, graph: Graph) -> Iterator[tuple[str, NodeProto]]:
@@ -44,8 +45,9 @@ def _pairs(proto: GraphProto, graph: Graph) -> Iterator[tuple[str, NodeProto]]:
 class _Reader:
     """One model; the branches in its graph are graphs, too."""
 
-    def __init__(self, version: int) -> None:
-        self._version = version
+    def __init__(self, model: onnx.ModelProto) -> None:
+        self._version = opset(model)
+        self._versions = {entry.domain: entry.version for entry in model.opset_import}
         self._taken: set[str] = set()
 
     def graph(self, proto: GraphProto, around: Mapping[str, Array] | None = None) -> Graph:
@@ -76,6 +78,7 @@ class _Reader:
             version=self._version,
             inputs=tuple(node.input),
             outputs=tuple(node.output),
+            origin=origin(node, self._version if standard else self._versions.get(node.domain, 1)),
             attributes={one.name: _attribute(one) for one in node.attribute if one.name not in bodies},
             captured=captured(node),
             branches={key: self._branch(body, constants) for key, body in bodies.items()}

@@ -40,9 +40,9 @@ class Alone:
     def _constants(self) -> dict[str, TensorProto]:
         return dict(_constants(self._model.graph))
 
-    def evaluate(self, node: NodeProto, name: str) -> Evaluate:
+    def evaluate(self, node: NodeProto, name: str, origin: str) -> Evaluate:
         """What computes the node; when it is run, it raises UnsupportedLayer where nothing does."""
-        shown = f"node {name[:100]!r} is a {node.op_type} of the domain {node.domain[:100] or STANDARD[-1]}"
+        shown = f"node {name[:100]!r} is a {node.op_type} of the domain {node.domain[:100] or STANDARD[-1]} ({origin})"
         sessions: dict[tuple[int, ...], Any] = {}
 
         def run(arrays: Mapping[str, Array]) -> Sequence[Array]:
@@ -64,7 +64,9 @@ class Alone:
             except Exception as e:  # of one input, as torch's own operators fail; another may do
                 raise RuntimeError(f"ONNX Runtime says: {_first_line(e)}") from e
             if not all(isinstance(one, np.ndarray) and one.dtype.kind in "fiub" for one in results):
-                raise UnsupportedLayer(f"{shown}: it gives something else than tensors of numbers.", field=name)
+                raise UnsupportedLayer(
+                    f"{shown}: it gives something else than tensors of numbers. Export without it.", field=name
+                )
             made = dict(zip((value for value in node.output if value), results, strict=True))
             self._types.update({value: _type(array) for value, array in made.items()})
             return [_computed(made.get(value, _MISSING)) for value in node.output]
