@@ -288,6 +288,7 @@ def inspect(
         with saved(model, live, request) as (asked, files, out):
             return pipeline.inspect(asked, files, out, progress or _silent)
     request = _request(Framework.PYTORCH, Task.INSPECT, told)
+    (progress or _silent)(Progress(step="trace", fraction=0.5))
     return pipeline.inspect_network(network_of(model, example_inputs), request)
 
 

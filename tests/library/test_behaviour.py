@@ -97,6 +97,9 @@ def test_every_function_tells_how_far_it_is(tmp_path: Path) -> None:
     told.clear()
     coppice.quantize(model, precision="float16", out=tmp_path, example_inputs=x, progress=told.append)
     assert told
+    told.clear()
+    coppice.inspect(model, example_inputs=x, progress=told.append)
+    assert [one.step for one in told] == ["trace"]
 
 
 def test_gradients_types_modes_and_hooks_stay_with_the_result() -> None:
