@@ -18,7 +18,7 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 from coppice.cli.completion import by_layer, one_of
-from coppice.client.models import zipped
+from coppice.client.files import zipped
 from coppice.errors import ParameterMissing, UnknownFormat
 from coppice.records.frameworks import Framework
 from coppice.records.plugins import formats

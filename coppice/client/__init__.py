@@ -4,6 +4,8 @@ client.py      a service and a key: jobs are sent, listed, taken up again
 calls.py       one method for each call that takes a model, and what each may be told
 keywords.py    what that is, as types
 models.py      what a model may be given as: a path, bytes, a live object, an earlier job
+samples.py     what samples may be given as
+files.py       paths and bytes as files
 job.py         a job that was sent: waited for, followed, cancelled, downloaded
 status.py      where a job stands
 events.py      the same, each time that it changes

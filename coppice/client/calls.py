@@ -16,7 +16,8 @@ from typing import Any, Unpack
 from coppice.client.bar import telling
 from coppice.client.job import Job
 from coppice.client.keywords import Curve, Looking, Pruning, Quantizing
-from coppice.client.models import class_file, class_name, model_file, plan_file, samples_file
+from coppice.client.models import class_file, class_name, model_file, plan_file
+from coppice.client.samples import samples_file
 from coppice.errors import ParameterInvalid
 from coppice.records import terms
 from coppice.records.frameworks import Framework

@@ -15,7 +15,7 @@ class Handling(TypedDict, total=False):
     """How a model is run, and how a service is to handle its job."""
 
     input_size: str | Sequence[int]  # shape of one sample, no batch dimension; several as text: "3,32,32;10"
-    samples: Any  # data that the weights are repaired on: a file, an array, (x, y), a mapping of arrays
+    samples: Any  # data that the weights are repaired on: a file, an array, (x, y), a mapping, a loader, batches
     queue: str  # the workers that run it, e.g. "gpu"
     priority: str  # which of one's own jobs go first: "low", "normal", "high"
     time_limit: int  # seconds
