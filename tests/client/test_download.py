@@ -111,7 +111,45 @@ def test_a_download_that_never_ends_well_is_given_up_and_leaves_what_was_there(
     with serving(300_000, *[0] * 20) as server, pytest.raises(ServiceUnavailable):
         download(server, tmp_path / "f")
     assert len(server.asked) == 9
-    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"f": b"of yesterday"}
+    assert (tmp_path / "f").read_bytes() == b"of yesterday"
+
+
+def test_what_broke_off_in_one_process_goes_on_in_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("coppice.client.download._FIRST_PAUSE", 0.0)
+    with serving(300_000, *[0] * 8, len(CONTENT)) as server:
+        with pytest.raises(ServiceUnavailable):
+            download(server, tmp_path / "f")
+        assert {path.name for path in tmp_path.iterdir()} == {"f.part", "f.part.tag"}
+        download(server, tmp_path / "f")
+    assert server.asked[-1]["Range"] == "bytes=300000-"
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"f": CONTENT}
+
+
+@pytest.mark.parametrize("tag", [None, "W/whatever", '"' + "0" * 64 + '"'], ids=["none", "weak", "of another file"])
+def test_a_part_of_no_known_file_is_not_gone_on_with(tmp_path: Path, tag: str | None) -> None:
+    (tmp_path / "f.part").write_bytes(b"x" * 100)
+    if tag is not None:
+        (tmp_path / "f.part.tag").write_text(tag)
+    with serving(len(CONTENT)) as server:
+        download(server, tmp_path / "f")
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"f": CONTENT}
+
+
+def test_a_part_that_is_not_what_its_tag_says_is_thrown_away(tmp_path: Path) -> None:
+    (tmp_path / "f.part").write_bytes(b"x" * 100)
+    (tmp_path / "f.part.tag").write_text(TAG)
+    with serving(len(CONTENT)) as server, pytest.raises(ServiceUnavailable, match="sha-256"):
+        download(server, tmp_path / "f")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_part_that_is_whole_gets_its_name(tmp_path: Path) -> None:
+    (tmp_path / "f.part").write_bytes(CONTENT)
+    (tmp_path / "f.part.tag").write_text(TAG)
+    with serving() as server:
+        download(server, tmp_path / "f")
+    assert not server.asked
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"f": CONTENT}
 
 
 def test_a_refusal_is_raised_at_once(tmp_path: Path) -> None:
