@@ -36,7 +36,7 @@ def list_jobs(
     with output.reported(as_json=as_json), server.client() as client:
         filters = {"state": state, "since": since, "limit": str(min(limit, 200))}
         given = {name: text for name, text in filters.items() if text is not None}
-        found = list(islice(client.jobs(**given), limit))
+        found = [job.model_dump(mode="json", exclude_none=True) for job in islice(client.jobs(**given), limit)]
         if as_json:
             output.print_json({"jobs": found})
         else:

@@ -30,6 +30,7 @@ from coppice.client.transfer import Upload
 from coppice.errors import ParameterInvalid, ParameterMissing, ServiceUnavailable, UnknownArtifact
 from coppice.records.accounts import ACCOUNTS, RESULTS
 from coppice.records.call import call_of, parameters_of
+from coppice.records.listed import Listed
 from coppice.records.report import Account, Progress, Tell
 from coppice.records.request import Part, Request, Task
 from coppice.records.terms import Terms
@@ -84,12 +85,17 @@ class Client(Calls):
         """A job that was sent before, from wherever."""
         return Job(self, txid)
 
-    def jobs(self, **filters: str) -> Iterator[dict[str, Any]]:
+    def jobs(self, **filters: str) -> Iterator[Listed]:
         """One's own jobs, newest first, page after page; filters as the call takes them: state, task, since, limit."""
         after: dict[str, str] = {}
         while True:
             page = self._connection.json("GET", "jobs", params={**filters, **after})
-            yield from page["jobs"]
+            try:
+                listed = [Listed.model_validate(job) for job in page["jobs"]]
+            except ValidationError as e:
+                url = self._connection.url
+                raise ServiceUnavailable(f"{url} lists jobs as another version of Coppice does: {e}") from e
+            yield from listed
             if "next" not in page:
                 return
             after = {"after": str(page["next"])}

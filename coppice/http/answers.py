@@ -7,7 +7,6 @@ that is known, and nowhere else.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import datetime
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -19,9 +18,8 @@ from coppice.http.intake import INTAKES
 from coppice.records.call import call_of as call_of_request
 from coppice.records.call import parameters_of
 from coppice.records.job import Entry, Job, JobState
+from coppice.records.listed import Listed
 from coppice.records.report import Progress
-from coppice.records.request import Part
-from coppice.records.terms import Priority
 
 #: The prefix of the second document, in front of the first document's addresses.
 HUB = "/edgeai/run"
@@ -62,28 +60,6 @@ class Submitted(_Answer):
         examples=["cf06e766-2d20-41ec-931e-0242ac170002"],
     )
     message: str = Field(default="Successfully submitted transaction.", description="That it was accepted.")
-
-
-class Listed(_Answer):
-    """A job in a list."""
-
-    txid: str = Field(description="Transaction id.", examples=["cf06e766-2d20-41ec-931e-0242ac170002"])
-    state: JobState = Field(description="Its state as a word.")
-    status: int = Field(description="The same as the number that `status` answers.", examples=[0])
-    call: str = Field(description="The call that sent it.", examples=["tf_prune"])
-    submitted: datetime = Field(description="When it was sent.")
-    finished: datetime | None = Field(default=None, description="When it ended; only when it has.")
-    progress: Progress | None = Field(default=None, description="The step as data; only while running.")
-    filename: str | None = Field(default=None, description="Name of the result; only when done.", examples=["lenet.h5"])
-    code: str | None = Field(default=None, description="The reason as a stable word; only when failed.")
-    stored_bytes: int = Field(description="Bytes of its files, as far as they are counted by now.", examples=[1234])
-    queue: str = Field(description="The workers that run it.", examples=["cpu"])
-    priority: Priority = Field(description="Its place among the jobs of its client.")
-    parameters: dict[str, str] = Field(
-        description="What it was asked for, by the names of the call, without what is so by itself.",
-        examples=[{"percent": "0.4"}],
-    )
-    files: dict[Part, str] = Field(description="Part -> name of its file.", examples=[{"model": "lenet.h5"}])
 
 
 class Jobs(_Answer):

@@ -8,6 +8,7 @@ import pytest
 
 from coppice.errors import CoppiceError, KeyInvalid, OutOfMemory, ResultExpired, ServiceUnavailable
 from coppice.records.frameworks import Framework
+from coppice.records.job import JobState
 from coppice.records.quantization import Precision
 from coppice.records.report import Progress
 from coppice.records.request import Part, Request, Task
@@ -41,10 +42,18 @@ def test_submit_sends_the_terms_that_were_given_and_the_key_of_the_call(tmp_path
     assert asked.headers["Idempotency-Key"] == "mine"
 
 
+def _listed(txid: str) -> dict[str, object]:
+    """As a service answers it, with a field that this client does not know."""
+    job = {"txid": txid, "state": "done", "status": 0, "call": "tf_prune", "submitted": "2026-01-02T03:04:05Z"}
+    more = {"queue": "cpu", "priority": "normal", "parameters": {"percent": "0.4"}, "files": {"model": "m.h5"}}
+    return {**job, **more, "stored_bytes": 5, "later": 1}
+
+
 def test_the_jobs_of_all_pages_are_listed() -> None:
-    pages = ({"jobs": [{"txid": "3"}, {"txid": "2"}], "next": "two"}, {"jobs": [{"txid": "1"}]})
+    first, second, third = (_listed(txid) for txid in "321")
+    pages = ({"jobs": [first, second], "next": "two"}, {"jobs": [third]})
     with service((200, pages[0]), (200, pages[1]), (200, {"txid": "1", "message": "gone"})) as (server, client):
-        assert [job["txid"] for job in client.jobs(state="done")] == ["3", "2", "1"]
+        assert [(job.txid, job.state) for job in client.jobs(state="done")] == [(txid, JobState.DONE) for txid in "321"]
         client.delete("1")
 
     asked = [(one.method, one.path) for one in server.asked]

@@ -127,7 +127,7 @@ def test_a_job_from_a_state_dict_to_the_files_of_its_result(
         assert torch.load(file, weights_only=True)["conv.weight"].shape == (6, 1, 3, 3)
         assert [status.number for status in client.job(job.txid).events()][-1] == 0
         assert client.job(job.txid).account() == report
-        assert next(client.jobs(state="done"))["txid"] == job.txid
+        assert next(client.jobs(state="done")).txid == job.txid
 
         # Its result is a model to go on with.
         smaller = client.quantize_pytorch(job, precision="float16").wait(progress=False)
