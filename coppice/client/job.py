@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
 from coppice.client.bar import telling
 from coppice.client.status import Status
-from coppice.errors import TimeLimit
+from coppice.errors import CoppiceError, TimeLimit
 from coppice.records.accounts import RESULTS
 from coppice.records.report import Account, Report, Tell
 from coppice.records.request import Task
@@ -37,6 +38,19 @@ class Job(Generic[Given]):
 
     def __repr__(self) -> str:
         return f"Job({self.txid!r})"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows, as it stands when the cell is run: how far it is, its account, or why it failed."""
+        head = f"<p>Job <code>{escape(self.txid)}</code>: "
+        try:
+            status = self.status()
+            if status.done:
+                return self.account()._repr_html_()
+        except CoppiceError as e:
+            return f"{head}{escape(e.message)}</p>"
+        now = status.now
+        bar = f'<progress value="{now.fraction:.3f}" aria-label="{escape(now.step)}"></progress>'
+        return f"{head}{escape(now.step)} {bar} {escape(now.detail)}</p>"
 
     def status(self) -> Status:
         """Where it stands; raises the job's own error when it has failed."""

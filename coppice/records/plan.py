@@ -10,6 +10,7 @@ A plan can be saved, edited, loaded, and replayed on other weights of the same a
 from __future__ import annotations
 
 from collections.abc import Iterable
+from html import escape
 from os import PathLike
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -21,6 +22,8 @@ from coppice.records.request import Heads, Part, Record
 
 #: Several times the plan of the widest model of which every tensor is cut.
 MAX_BYTES = 64 * 1024 * 1024
+#: Rows that a notebook shows: more is a file to open.
+_SHOWN = 100
 Position = Annotated[int, Field(ge=0)]
 
 
@@ -45,6 +48,26 @@ class Plan(Record):
 
     def __bool__(self) -> bool:
         return bool(self.kept)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: how much of which axis of which tensor stays, and what was edited since."""
+        axes = [(tensor, axis, kept) for tensor, found in self.kept.items() for axis, kept in found.items()]
+        rows = "".join(
+            f"<tr><td>{escape(tensor)}</td><td>{axis}</td><td>{len(kept)}{self._of(tensor, axis)}</td></tr>"
+            for tensor, axis, kept in axes[:_SHOWN]
+        )
+        more = f"<p>and {len(axes) - _SHOWN} more</p>" if len(axes) > _SHOWN else ""
+        edits = "".join(
+            f"<li>{escape(layer)}: {'whole' if kept is None else f'{len(kept)} channels'}</li>"
+            for layer, kept in self.edits.items()
+        )
+        head = "<thead><tr><th>tensor</th><th>axis</th><th>kept</th></tr></thead>"
+        edited = f"<p>Edited since, settled when it is applied:</p><ul>{edits}</ul>" if edits else ""
+        return f"<table>{head}<tbody>{rows}</tbody></table>{more}{edited}"
+
+    def _of(self, tensor: str, axis: int) -> str:
+        shape = self.shapes.get(tensor, ())
+        return f" of {shape[axis]}" if axis < len(shape) else ""
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the plan to a JSON file, which `Plan.load` reads; raises OSError."""

@@ -101,3 +101,16 @@ def test_one_artifact_is_downloaded_under_its_own_name(tmp_path: Path) -> None:
     with service((200, REPORT.model_dump_json().encode()), (200, b"{}")) as (_, client):
         (path,) = Job[Report](client, "t", task=Task.PRUNE).download(tmp_path, "report")
     assert path == tmp_path / "report.json"
+
+
+def test_a_notebook_shows_a_job_as_it_stands() -> None:
+    hostile = {**RUNNING, "progress": {"step": "trace", "fraction": 0.25, "detail": "<script>"}}
+    account = REPORT.model_dump_json().encode()
+    with service((200, hostile), (200, FAILED), (200, DONE), (200, account)) as (_, client):
+        job = Job[Report](client, "t", task=Task.PRUNE)
+        running = job._repr_html_()
+        assert "trace <progress value=" in running
+        assert 'value="0.250"' in running
+        assert "<script>" not in running
+        assert job._repr_html_() == "<p>Job <code>t</code>: too big</p>"
+        assert job._repr_html_() == REPORT._repr_html_()

@@ -143,3 +143,14 @@ def test_a_plan_of_whole_heads_is_replayed_as_one() -> None:
     result = coppice.apply(other, Plan.model_validate_json(plan.model_dump_json()), example_inputs=net.inputs)
     assert result.plan == plan
     assert result.model.get_submodule("blocks.0").num_heads == 2
+
+
+def test_a_notebook_shows_a_plan(plan: Plan) -> None:
+    shown = plan.without("fc1")._repr_html_()
+    assert "<tr><td>conv1.weight</td><td>0</td><td>16 of 32</td></tr>" in shown
+    assert "<li>fc1: whole</li>" in shown
+    hostile = Plan(kept={"<script>": {0: (1,)}}, edits={"<b>": (1,)})._repr_html_()
+    assert "<script>" not in hostile
+    assert "<b>" not in hostile
+    many = Plan(kept={f"t{number}": {0: (1,)} for number in range(150)})._repr_html_()
+    assert "and 50 more" in many
