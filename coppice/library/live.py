@@ -35,6 +35,13 @@ _CONFIGURED = (
     "torch.save(model, FILE), or save its plan and state dict, apply the plan to a model built by the configuration, "
     "and load the state dict into that"
 )
+#: Likewise of a model of timm, whose numbers about itself nothing in its passes reads.
+_FEATURED = (
+    "num_features, head_hidden_size and feature_info state the widths before the cut, and reset_classifier builds by "
+    "them: set them to what forward_features gives before it is called"
+)
+#: What a note is about: the attributes that models of that library have -> the note.
+_STALE = {("save_pretrained", "config"): _CONFIGURED, ("num_features", "feature_info"): _FEATURED}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,7 +119,7 @@ def network_of(model: Any, example_inputs: Inputs | None, samples: Any = None, s
     layers = tuple(
         Layer(name=path, path=path, kind=type(part).__name__) for path, part in module.named_modules() if path
     )
-    notes: tuple[str, ...] = (_CONFIGURED,) if hasattr(model, "save_pretrained") and hasattr(model, "config") else ()
+    notes = tuple(note for attributes, note in _STALE.items() if all(hasattr(model, name) for name in attributes))
     if samples is None and inputs is not None:
         return Network(module=module, inputs=inputs, layers=layers, notes=notes)
     read = given(samples, module, inputs=inputs, seed=seed)

@@ -37,14 +37,31 @@ def _llama() -> nn.Module:
     return model
 
 
+def _gpt2() -> nn.Module:
+    config = transformers.GPT2Config(vocab_size=50, n_positions=16, n_embd=32, n_layer=2, n_head=4)
+    model: nn.Module = transformers.GPT2LMHeadModel(config)
+    return model
+
+
+def _vit() -> nn.Module:
+    config = transformers.ViTConfig(
+        image_size=64, patch_size=16, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=64
+    )
+    model: nn.Module = transformers.ViTForImageClassification(config)
+    return model
+
+
 FAMILIES: dict[str, tuple[Callable[[], nn.Module], torch.Tensor]] = {
     "torchvision resnet18": (lambda: models.resnet18(num_classes=10), IMAGE),
     "torchvision mobilenet_v3": (lambda: models.mobilenet_v3_small(num_classes=10), IMAGE),
+    "timm mobilenetv3": (lambda: timm.create_model("mobilenetv3_small_050", num_classes=10), IMAGE),
     "timm resnet10t": (lambda: timm.create_model("resnet10t", num_classes=10), IMAGE),
     "timm convnext": (lambda: timm.create_model("convnext_atto", num_classes=10), IMAGE),
     "timm vit": (lambda: timm.create_model("vit_tiny_patch16_224", img_size=64, num_classes=10, depth=2), IMAGE),
     "transformers bert": (_bert, TOKENS),
     "transformers llama": (_llama, TOKENS),
+    "transformers gpt2": (_gpt2, TOKENS),
+    "transformers vit": (_vit, IMAGE),
 }
 
 
@@ -66,7 +83,9 @@ def test_the_result_is_of_the_users_class_and_its_plan_replays(name: str) -> Non
 @pytest.mark.parametrize("name", ["resnet10t", "convnext_atto"])
 def test_a_timm_model_still_gives_its_features(name: str) -> None:
     model = timm.create_model(name, num_classes=10).eval()
-    found = coppice.prune(model, percent=0.25, example_inputs=IMAGE).model
+    result = coppice.prune(model, percent=0.25, example_inputs=IMAGE)
+    found = result.model
+    assert any(note.startswith("num_features, head_hidden_size and feature_info state") for note in result.report.notes)
 
     features = found.forward_features(IMAGE)
     assert torch.equal(found.forward_head(features), found(IMAGE))
