@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import coppice
@@ -47,12 +48,10 @@ def _made() -> Iterator[tuple[Path, int, str]]:
 
 def _named() -> set[str]:
     """The names that files outside the tree's own package import from it and use."""
-    return {
-        node.id
-        for _, tree in _trees()
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Name) and node.id in _imported(tree)
-    }
+    found = set[str]()
+    for _, tree in _trees():
+        found |= _imported(tree) & {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    return found
 
 
 def _imported(tree: ast.Module) -> set[str]:
@@ -65,7 +64,7 @@ def _imported(tree: ast.Module) -> set[str]:
     }
 
 
-def _trees() -> Iterator[tuple[Path, ast.Module]]:
-    for path in sorted(_SOURCES.rglob("*.py")):
-        if _SOURCES / "errors" not in path.parents:
-            yield path, ast.parse(path.read_text(encoding="utf-8"))
+@cache
+def _trees() -> tuple[tuple[Path, ast.Module], ...]:
+    files = (path for path in sorted(_SOURCES.rglob("*.py")) if _SOURCES / "errors" not in path.parents)
+    return tuple((path, ast.parse(path.read_text(encoding="utf-8"))) for path in files)

@@ -55,6 +55,7 @@ def test_an_operator_of_pytorch_is_named_once_with_layer_and_line(within: bool, 
     assert "torch.linalg.pinv(" in reason
 
 
+@pytest.mark.slow  # torch.export takes seconds to load
 def test_an_exported_node_is_named_with_the_line_of_the_model_that_it_was_made_of(tmp_path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch's own, of what it will leave out one day
