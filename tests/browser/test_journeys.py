@@ -143,7 +143,7 @@ def test_a_broken_file_is_told_of_where_it_is_dropped_and_of_the_job(
         drop(page, "broken.h5", "no HDF5 at all")
         problem = page.get_by_role("alert").filter(has_text="The model could not be inspected")
         expect(problem).to_be_focused()
-        code = problem.locator("code").first.inner_text()
+        code = problem.locator(".codes code").first.inner_text()
         page.get_by_role("button", name="Prune the model").click()
         failed = page.get_by_role("alert").filter(has_text="The job failed")
         expect(failed).to_be_focused()

@@ -1,6 +1,6 @@
 /** Every call of the service: one function each. Refusals are thrown as `Refusal`; a key is asked for where one is. */
 
-import type { JobsPage, Status } from "./types";
+import type { JobsPage, Status, Trouble } from "./types";
 
 /** What the service, or the way to it, said no with. */
 export class Refusal extends Error {
@@ -10,6 +10,9 @@ export class Refusal extends Error {
     readonly field: string | undefined,
     /** HTTP status; 0 where there was no answer. */
     readonly http: number,
+    /** What can be done, and the address of the page of the code. */
+    readonly remedy?: string,
+    readonly link?: string,
   ) {
     super(message);
   }
@@ -46,11 +49,13 @@ export async function submit(
   call: string,
   parameters: Record<string, string>,
   files: Files,
-  signal?: AbortSignal,
+  signal: AbortSignal,
+  /** Told how much of it is on its way, 0 to 1. */
+  sent: (fraction: number) => void,
 ): Promise<string> {
   const body = new FormData();
   for (const [part, file] of Object.entries(files)) body.append(part, file, file.name);
-  const answer = await request("POST", `/api/${call}`, parameters, { body, ...(signal && { signal }) });
+  const answer = await request("POST", `/api/${call}`, parameters, { body, signal, sent });
   return ((await answer.json()) as { txid: string }).txid;
 }
 
@@ -112,18 +117,23 @@ export async function description(): Promise<unknown> {
   return (await request("GET", "/openapi.json", {})).json();
 }
 
+interface Sending extends RequestInit {
+  sent?: (fraction: number) => void;
+}
+
 async function request(
   method: string,
   path: string,
   query: Record<string, string>,
-  more: RequestInit = {},
+  { sent, ...more }: Sending = {},
 ): Promise<Response> {
   const words = new URLSearchParams(query).toString();
   const address = words ? `${path}?${words}` : path;
   for (;;) {
     const key = keptKey();
     const headers = key ? { "X-IBM-Client-Id": key.id, "X-IBM-Client-Secret": key.secret } : undefined;
-    const answer = await fetch(address, { method, ...more, ...(headers && { headers }) }).catch((error: unknown) => {
+    const whole = { method, ...more, ...(headers && { headers }) };
+    const answer = await (sent ? upload(address, whole, sent) : fetch(address, whole)).catch((error: unknown) => {
       if (error instanceof DOMException && error.name === "AbortError") throw error;
       throw new Refusal("The service does not answer. Is it still running?", "unreachable", undefined, 0);
     });
@@ -141,12 +151,32 @@ async function request(
   }
 }
 
+/** The same as fetch, which has no word for how much of a body is on its way. */
+function upload(address: string, { method, headers, body, signal }: RequestInit, sent: (fraction: number) => void) {
+  return new Promise<Response>((resolve, reject) => {
+    const stopped = () => reject(new DOMException("The upload was stopped.", "AbortError"));
+    if (signal?.aborted) return stopped();
+    const http = new XMLHttpRequest();
+    http.open(method ?? "POST", address);
+    for (const [name, value] of new Headers(headers)) http.setRequestHeader(name, value);
+    http.upload.onprogress = ({ loaded, total }) => sent(total ? loaded / total : 0);
+    http.onload = () =>
+      resolve(new Response(http.responseText, { status: http.status, statusText: http.statusText }));
+    http.onerror = () => reject(new TypeError("The connection broke."));
+    http.onabort = stopped;
+    signal?.addEventListener("abort", () => http.abort());
+    http.send(body as FormData);
+  });
+}
+
 async function refusal(answer: Response): Promise<Refusal> {
-  const said = (await answer.json().catch(() => ({}))) as { message?: string; code?: string; field?: string };
+  const said = (await answer.json().catch(() => ({}))) as Partial<Trouble>;
   return new Refusal(
     said.message ?? `The service answered ${answer.status} ${answer.statusText}.`,
     said.code ?? `http_${answer.status}`,
     said.field,
     answer.status,
+    said.remedy,
+    said.link,
   );
 }

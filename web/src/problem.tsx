@@ -2,16 +2,17 @@
 
 import { useEffect, useRef } from "preact/hooks";
 import { Refusal } from "./api";
+import type { Trouble } from "./types";
+import { described } from "./words";
 
-export interface Trouble {
-  message: string;
-  code?: string | undefined;
-  field?: string | undefined;
-}
+export type { Trouble };
 
 /** What was thrown, as something to show. */
 export function trouble(error: unknown): Trouble {
-  if (error instanceof Refusal) return { message: error.message, code: error.code, field: error.field };
+  if (error instanceof Refusal) {
+    const { message, code, field, remedy, link } = error;
+    return { message, code, field, remedy, link };
+  }
   return { message: error instanceof Error ? error.message : String(error) };
 }
 
@@ -24,11 +25,19 @@ export function Problem({ title, of, focus = true }: { title: string; of: Troubl
     <div class="problem" role="alert" tabIndex={-1} ref={box}>
       <strong>{title}</strong>
       <p class="said">{of.message}</p>
+      {of.remedy && <p>{described(of.remedy)}</p>}
       {(of.code || of.field) && (
         <p class="codes">
           {of.code && (
             <>
-              code <code>{of.code}</code>
+              code{" "}
+              {of.link ? (
+                <a href={of.link} target="_blank" rel="noopener">
+                  <code>{of.code}</code>
+                </a>
+              ) : (
+                <code>{of.code}</code>
+              )}
             </>
           )}
           {of.field && (

@@ -1,4 +1,7 @@
-/** A call as text that can be pasted: curl, the command line, Python. Keys come from the environment, and are in none. */
+/**
+ * A call as text that can be pasted: curl, the command line, Python. A service that wants keys gets them from the
+ * environment: they are in no text, and where none is wanted nothing is said of them.
+ */
 
 import type { Asked } from "./types";
 
@@ -17,13 +20,13 @@ const modelOf = ({ files }: Asked) => MODELS.map((part) => files[part]).find((fi
 /** As a POSIX shell takes it for one word. */
 export const quoted = (word: string) => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'"'"'`)}'`);
 
-export function curl(asked: Asked, origin: string): string {
+export function curl(asked: Asked, origin: string, keyed: boolean): string {
   const query = Object.entries(asked.parameters)
     .map(([name, value]) => `${name}=${encodeURIComponent(value).replace(/%(2C|3A)/g, decodeURIComponent)}`)
     .join("&");
   const lines = [
     `curl -k -X POST ${quoted(`${origin}/api/${asked.call}${query && `?${query}`}`)}`,
-    `-H "X-IBM-Client-Id: $COPPICE_CLIENT_ID" -H "X-IBM-Client-Secret: $COPPICE_CLIENT_SECRET"`,
+    ...(keyed ? [`-H "X-IBM-Client-Id: $COPPICE_CLIENT_ID" -H "X-IBM-Client-Secret: $COPPICE_CLIENT_SECRET"`] : []),
     ...Object.entries(asked.files).map(([part, file]) => `-F ${quoted(`${part}=@${file}`)}`),
   ];
   return lines.join(" \\\n  ");
@@ -46,7 +49,7 @@ export function commandLine(asked: Asked, origin: string): string {
   return [...words, ...(OUT[task] ?? [])].map(quoted).join(" ");
 }
 
-export function python(asked: Asked, origin: string): string {
+export function python(asked: Asked, origin: string, keyed: boolean): string {
   const { model_type: told, source_txid: earlier, ...parameters } = asked.parameters;
   const model = modelOf(asked);
   const given = model === undefined && earlier ? `client.job(${text(earlier)})` : text(model ?? "MODEL");
@@ -56,7 +59,7 @@ export function python(asked: Asked, origin: string): string {
     .map(([part, file]) => `${part === "dataset" ? "samples" : part}=${text(file)}`);
   const method = `${taskOf(asked.call)}_${FRAMEWORKS[told ?? ""] ?? framework(asked)}`;
   return [
-    "# COPPICE_CLIENT_ID and COPPICE_CLIENT_SECRET, where the service wants a key",
+    ...(keyed ? ["# The key is read from COPPICE_CLIENT_ID and COPPICE_CLIENT_SECRET."] : []),
     "import coppice",
     "",
     `client = coppice.Client(${text(origin)}, verify=False)`,

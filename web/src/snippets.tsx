@@ -1,6 +1,7 @@
 /** A call as others make it: curl, the command line, Python. */
 
 import { useId, useRef, useState } from "preact/hooks";
+import { keptKey } from "./api";
 import { commandLine, curl, python } from "./snippets-text";
 import type { Asked } from "./types";
 
@@ -18,7 +19,7 @@ export function Snippets(asked: Asked) {
   const [said, say] = useState("");
   const id = useId();
   const tabs = useRef<HTMLDivElement>(null);
-  const text = (KINDS[shown] ?? KINDS[0]).of(asked, location.origin);
+  const text = (KINDS[shown] ?? KINDS[0]).of(asked, location.origin, keptKey() !== null);
   const move = (event: KeyboardEvent) => {
     const to = { ArrowRight: shown + 1, ArrowLeft: shown - 1, Home: 0, End: KINDS.length - 1 }[event.key];
     if (to === undefined) return;

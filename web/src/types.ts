@@ -18,13 +18,19 @@ export const RUNNING = 2;
 export const FAILED = -1;
 export const CANCELLED = -2;
 
-export interface Status {
-  status: number;
+/** What went wrong: what happened, its code, the field at fault, what can be done, and the page of the code. */
+export interface Trouble {
   message: string;
+  code?: string | undefined;
+  field?: string | undefined;
+  remedy?: string | undefined;
+  link?: string | undefined;
+}
+
+export interface Status extends Trouble {
+  status: number;
   filename?: string;
   progress?: Progress;
-  code?: string;
-  field?: string;
 }
 
 /** A job in the list. */

@@ -33,25 +33,25 @@ test("a call is written for three places, each with its own names, and none hold
     "coppice prune 'my net.pth' --percent 0.4 --omit stem,head --model-name Net --input-size 1,28,28 --no-restore " +
       "--class-def model.py --dataset loader.npz -o pruned",
   );
-  const called = curl(TORCH, ORIGIN);
+  const called = curl(TORCH, ORIGIN, true);
   assert.match(called, /api\/pt_prune\?percent=0\.4&ommitted=stem,head/);
   assert.match(called, /-F 'weights=@my net\.pth'/);
   assert.match(called, /\$COPPICE_CLIENT_SECRET/);
   assert.match(
-    python(TORCH, ORIGIN),
+    python(TORCH, ORIGIN, true),
     /client\.prune_pytorch\("my net\.pth", class_def="model\.py", samples="loader\.npz", percent=0\.4, omit=\["stem", "head"\]/,
   );
-  assert.match(python(TORCH, ORIGIN), /restore=False/);
+  assert.match(python(TORCH, ORIGIN, true), /restore=False/);
 });
 
 test("an earlier job stands for a model that was not sent again", () => {
   const asked = { call: "tf_quantize", parameters: { source_txid: "ab-1", precision: "int8" }, files: {} };
-  assert.match(python(asked, ORIGIN), /client\.quantize_keras\(client\.job\("ab-1"\), precision="int8"\)/);
+  assert.match(python(asked, ORIGIN, false), /client\.quantize_keras\(client\.job\("ab-1"\), precision="int8"\)/);
 });
 
 test("an inspection is of the framework that its files have", () => {
   const asked = { call: "inspect", parameters: {}, files: { model: "net.onnx" } };
-  assert.match(python(asked, ORIGIN), /client\.inspect_onnx\("net\.onnx"\)/);
+  assert.match(python(asked, ORIGIN, false), /client\.inspect_onnx\("net\.onnx"\)/);
 });
 
 test("a group of several layers says how many more there are", () => {

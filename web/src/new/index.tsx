@@ -1,7 +1,7 @@
 /** A new job: files, what could be pruned of the model, what to do with it, and off it goes. */
 
-import { useEffect, useState } from "preact/hooks";
-import { type Files as Sent, submit } from "../api";
+import { useEffect, useRef, useState } from "preact/hooks";
+import { type Files as Uploads, submit } from "../api";
 import { missing, parametersOf, useDraft } from "../draft";
 import { type Offers, callOf, offers } from "../offers";
 import { Problem, type Trouble, trouble } from "../problem";
@@ -11,6 +11,7 @@ import { Files } from "./files";
 import { InspectionPanel } from "./inspection";
 import { Options } from "./options";
 import { useInspection } from "./inspecting";
+import { Sent } from "./sent";
 
 export function NewJob() {
   const [known, setKnown] = useState<Offers | null>(null);
@@ -33,20 +34,24 @@ export function NewJob() {
 function Form({ known }: { known: Offers }) {
   const draft = useDraft();
   const inspecting = useInspection(draft, known);
-  const [sending, setSending] = useState(false);
+  const [sent, setSent] = useState<number | null>(null);
+  const stop = useRef<AbortController | null>(null);
+  const sending = sent !== null;
   const [refused, setRefused] = useState<Trouble | null>(null);
   const lacking = missing(draft, known, draft.task);
   const call = draft.framework ? callOf(draft.framework, draft.task) : null;
 
   const send = async () => {
     if (!call) return;
-    setSending(true);
+    const { signal } = (stop.current = new AbortController());
+    setSent(0);
     setRefused(null);
     try {
-      location.hash = jobAddress(await submit(call, parametersOf(draft, known, draft.task), draft.files as Sent));
+      const parameters = parametersOf(draft, known, draft.task);
+      location.hash = jobAddress(await submit(call, parameters, draft.files as Uploads, signal, setSent));
     } catch (error) {
-      setRefused(trouble(error));
-      setSending(false);
+      if (!signal.aborted) setRefused(trouble(error));
+      setSent(null);
     }
   };
 
@@ -76,6 +81,14 @@ function Form({ known }: { known: Offers }) {
           <button type="submit" class="primary large" disabled={sending || lacking.length > 0} aria-describedby="lacking">
             {sending ? "Sending…" : VERBS[draft.task]}
           </button>
+          {sent !== null && (
+            <>
+              <Sent fraction={sent} />
+              <button type="button" class="quiet" onClick={() => stop.current?.abort()}>
+                Stop sending
+              </button>
+            </>
+          )}
           <p id="lacking" class="note" aria-live="polite">
             {lacking.length > 0 && `Still missing: ${lacking.map((name) => name.replace("_", " ")).join(", ")}.`}
           </p>

@@ -8,12 +8,14 @@ import { type Trouble, trouble } from "../problem";
 import { DONE, type Inspection, type Progress, type Status } from "../types";
 
 export interface Inspecting {
+  /** How much of the files is on its way, 0 to 1; null once they are there. */
+  sent: number | null;
   progress: Progress | null;
   busy: boolean;
   failed: Trouble | null;
 }
 
-const IDLE: Inspecting = { progress: null, busy: false, failed: null };
+const IDLE: Inspecting = { sent: null, progress: null, busy: false, failed: null };
 /** What an inspection depends on: the rest says what to do later. */
 const ASKED = ["model_type", "input_size", "model_name", "model_args"];
 /** Wait for the end of somebody's typing, milliseconds. */
@@ -36,7 +38,7 @@ export function useInspection(draft: Draft, known: Offers): Inspecting {
     const stop = new AbortController();
     const timer = setTimeout(() => {
       setState({ ...IDLE, busy: true });
-      inspect(parameters, files, stop.signal, (progress) => setState({ ...IDLE, busy: true, progress })).then(
+      inspect(parameters, files, stop.signal, (far) => setState({ ...IDLE, ...far, busy: true })).then(
         (inspection) => {
           if (stop.signal.aborted) return;
           setState(IDLE);
@@ -60,17 +62,25 @@ async function inspect(
   parameters: Record<string, string>,
   files: Record<string, File>,
   signal: AbortSignal,
-  tell: (progress: Progress | null) => void,
+  tell: (far: Partial<Inspecting>) => void,
 ): Promise<{ txid: string; of: Inspection }> {
-  const txid = await submit("inspect", parameters, files, signal);
+  const txid = await submit("inspect", parameters, files, signal, (sent) => tell({ sent }));
+  tell({ sent: null });
   signal.addEventListener("abort", () => void cancel(txid).then(() => remove(txid)).catch(() => {}));
   let last: Status | null = null;
   for await (const status of follow(txid, signal)) {
     last = status;
-    tell(status.progress ?? null);
+    tell({ progress: status.progress ?? null });
   }
   if (last?.status !== DONE) {
-    throw new Refusal(last?.message ?? "The service ended the connection.", last?.code ?? "unreachable", last?.field, 0);
+    throw new Refusal(
+      last?.message ?? "The service ended the connection.",
+      last?.code ?? "unreachable",
+      last?.field,
+      0,
+      last?.remedy,
+      last?.link,
+    );
   }
   return { txid, of: await account<Inspection>(txid, "inspection") };
 }

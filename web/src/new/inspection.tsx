@@ -6,18 +6,21 @@ import { Problem } from "../problem";
 import type { GroupReport, Inspection } from "../types";
 import { count, percent } from "../words";
 import type { Inspecting } from "./inspecting";
+import { Sent } from "./sent";
 
 export function InspectionPanel({ draft, state }: { draft: Draft; state: Inspecting }) {
   const found = draft.inspection?.of;
+  const step = state.progress?.step;
   if (!found && !state.busy && !state.failed) return null;
   return (
     <section class="panel" aria-labelledby="inspection-title" aria-busy={state.busy}>
       <h2 id="inspection-title">What can be pruned</h2>
       <p class="note" aria-live="polite">
-        {state.busy && `Inspecting${state.progress ? `: ${state.progress.step}` : ""}…`}
+        {state.busy && (state.sent === null ? `Inspecting${step ? `: ${step}` : ""}…` : "Sending the files…")}
         {found && overview(found)}
       </p>
-      {state.busy && <progress aria-label="Inspection" value={state.progress?.fraction} />}
+      {state.busy && state.sent === null && <progress aria-label="Inspection" value={state.progress?.fraction} />}
+      {state.busy && state.sent !== null && <Sent fraction={state.sent} />}
       {state.failed && <Problem title="The model could not be inspected" of={state.failed} />}
       {found && <Groups found={found} omitted={draft.omitted} editable={draft.task !== "quantize"} />}
       {found && <Frozen found={found} />}
