@@ -53,7 +53,7 @@ from coppice.records.report import (
 from coppice.records.request import Request
 from coppice.settings import Settings
 from coppice.steps import activations, quality
-from docs import picture
+from docs import picture, traced
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "docs" / "reference"
@@ -321,7 +321,7 @@ PAGES: dict[str, Callable[[], str]] = {
 
 
 def main() -> None:
-    """Write every page, the tree and the picture; remove what is no page any more."""
+    """Write every page, the tree and the pictures; remove what is no page any more."""
     FOLDER.mkdir(exist_ok=True)
     for path in FOLDER.iterdir():
         if path.name not in PAGES:
@@ -330,6 +330,7 @@ def main() -> None:
         (FOLDER / name).write_text(page())
     ARCHITECTURE.write_text(with_tree(ARCHITECTURE.read_text()))
     picture.FILE.write_text(picture.picture())
+    traced.draw()
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Draws docs/pictures/: what the engine says of small models, channel by channel. Run by `python -m docs.traced`.
+"""Draws docs/pictures/: what the engine says of small models, channel by channel. Run by `make reference`.
 
 Every picture is made from a real trace: which positions belong to which group, and where one channel of each lies.
 Nothing is placed by hand but the models below. Weights are drawn by their first two axes, without their kernels.
@@ -218,7 +218,3 @@ def draw() -> None:
     FOLDER.mkdir(exist_ok=True)
     for name, drawn in PICTURES.items():
         (FOLDER / f"{name}.svg").write_text(drawing(drawn))
-
-
-if __name__ == "__main__":
-    draw()
