@@ -7,6 +7,7 @@ import typer
 from coppice.cli.audit import audit
 from coppice.cli.doctor import doctor
 from coppice.cli.examples import epilog, exit_codes
+from coppice.cli.explain import explain
 from coppice.cli.inspect import inspect
 from coppice.cli.jobs import jobs
 from coppice.cli.keys import keys
@@ -26,7 +27,7 @@ app = typer.Typer(
     # A failure of the user's files is told by its message (`output.reported`); a traceback is left for our own faults.
     pretty_exceptions_enable=False,
 )
-for command in (prune, sweep, quantize, inspect, report, serve, work, migrate, doctor):
+for command in (prune, sweep, quantize, inspect, report, serve, work, migrate, doctor, explain):
     app.command(epilog=epilog(command.__name__))(command)
 app.add_typer(keys, name="keys")
 app.add_typer(jobs, name="jobs")
