@@ -137,9 +137,14 @@ CASES = {
     "sizes that are lies": case("hostile_file", "'w1'", "declares 4,294,967,296", files=model(ten_gibibytes)),
     "an output of many gibibytes": case("out_of_memory", "memory", files=model(ten_gibibytes_of_output)),
     "weights in a file that wasn't sent": case(
-        "external_data_missing", "small.onnx.data", "external_data=False", files=model(lambda: outside("small.onnx.data"))
+        "external_data_missing",
+        "small.onnx.data",
+        "external_data=False",
+        files=model(lambda: outside("small.onnx.data")),
     ),
-    "weights in a file of the host": case("external_data_missing", "wasn't sent", files=model(lambda: outside("../../passwd"))),
+    "weights in a file of the host": case(
+        "external_data_missing", "wasn't sent", files=model(lambda: outside("../../passwd"))
+    ),
     "a zip whose weights climb out": case(
         "hostile_file", "outside", files=model(lambda: zipped(outside("../../../etc/passwd")), "small.zip")
     ),
@@ -154,7 +159,9 @@ CASES = {
     "a loop that doesn't end": case("time_limit", "of CPU time", files=model(endless)),
     "an operator of somebody's own": case("unsupported_layer", "'mine' is a Magic of the domain", files=model(custom)),
     "functions that multiply": case("hostile_file", "grow to more than 100,000 nodes", files=model(multiplying)),
-    "an operator set of the future": case("version_unsupported", "opset 999", "Export with", files=model(from_the_future)),
+    "an operator set of the future": case(
+        "version_unsupported", "opset 999", "Export with", files=model(from_the_future)
+    ),
     "sizes that are fractions": case("model_invalid", "'bend' (Reshape)", files=model(nonsense)),
     "text as input": case("unsupported_layer", "'x'", files=model(text)),
     "a graph of nothing": case("nothing_to_prune", "No channel", files=model(without_nodes)),
