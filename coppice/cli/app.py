@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from coppice.cli.audit import audit
+from coppice.cli.demo import demo
 from coppice.cli.doctor import doctor
 from coppice.cli.examples import epilog, exit_codes
 from coppice.cli.explain import explain
@@ -27,7 +28,7 @@ app = typer.Typer(
     # A failure of the user's files is told by its message (`output.reported`); a traceback is left for our own faults.
     pretty_exceptions_enable=False,
 )
-for command in (prune, sweep, quantize, inspect, report, serve, work, migrate, doctor, explain):
+for command in (prune, sweep, quantize, inspect, report, serve, work, migrate, doctor, explain, demo):
     app.command(epilog=epilog(command.__name__))(command)
 app.add_typer(keys, name="keys")
 app.add_typer(jobs, name="jobs")

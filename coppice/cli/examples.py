@@ -32,6 +32,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
     "work": ("coppice work --database-url postgresql://coppice@db/coppice --workers 2",),
     "migrate": ("coppice migrate --database-url postgresql://coppice@db/coppice",),
     "doctor": ("coppice doctor", "coppice doctor --json"),
+    "demo": ("coppice demo", "coppice demo tried/"),
     "explain": ("coppice explain unsupported_layer", "coppice explain", "coppice explain time_limit --json"),
     "audit": ("coppice audit --since 2d --last 50", "coppice audit --client ann --json"),
     "keys": ("coppice keys create ann", "coppice keys list"),
