@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from coppice.cli import options, output
+from coppice.cli import options, output, running
 from coppice.cli.stopping import EXIT_CODE
 from coppice.errors import ParameterInvalid
 
@@ -42,9 +42,10 @@ def demo(folder: Folder = Path("coppice-demo"), as_json: options.Json = False) -
             raise ModuleNotFoundError("No module named 'torch'", name="torch")
         if folder.exists():
             raise ParameterInvalid(f"{folder} is there already. Name another folder, or delete it.", field="folder")
-        folder.mkdir(parents=True)
-        for program in _PROGRAMS:
-            shutil.copyfile(_HERE / program, folder / program)
+        with running.writing(folder, "folder"):
+            folder.mkdir(parents=True)
+            for program in _PROGRAMS:
+                shutil.copyfile(_HERE / program, folder / program)
         console = Console(stderr=as_json, highlight=False, soft_wrap=True)
         _run(console, folder, "python train.py", [sys.executable, "train.py"], quiet=as_json)
         command = shlex.split(PRUNE)[1:]

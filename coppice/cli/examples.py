@@ -1,8 +1,11 @@
-"""What every command shows below its flags: calls that it reads, which a test holds, and what it ends with."""
+"""What the help of a command shows beside its flags: calls that it reads, which a test holds, and what it ends with."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
+
+from typer.core import TyperGroup
 
 from coppice.cli.stopping import EXIT_CODE
 
@@ -66,11 +69,20 @@ EXIT_CODES: Mapping[int, str] = {
 
 
 def epilog(command: str) -> str:
-    """The examples of a command, as its help shows them."""
-    # Typer makes one paragraph of lines, and keeps a blank line between two.
-    return "\n\n".join(("Examples:", *EXAMPLES[command]))
+    """The examples of a command, as its help shows them: each on a line, to be copied."""
+    return "\n  ".join(("\b\nExamples:", *EXAMPLES[command]))
 
 
 def exit_codes() -> str:
     """What the commands end with."""
-    return "Ends with 0, or: " + "; ".join(f"{code} {what}" for code, what in EXIT_CODES.items()) + "."
+    return "\n".join(("\b\nEnds with 0, or:", *(f"{code:>5}  {what}" for code, what in EXIT_CODES.items())))
+
+
+class Commands(TyperGroup):
+    """A list of commands that says of each all of its first sentence, where click cuts what is longer than a line."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write the list."""
+        for command in self.commands.values():
+            command.short_help = (command.help or "").partition("\n\n")[0]
+        super().format_commands(ctx, formatter)

@@ -10,11 +10,13 @@ import typer
 
 from coppice.cli import options, output, progress, running
 from coppice.cli.completion import one_of
-from coppice.cli.examples import epilog
+from coppice.cli.examples import Commands, epilog
 from coppice.cli.stopping import stoppable
 from coppice.records.job import JobState
 
-jobs = typer.Typer(help="Look after your own jobs at a service.", no_args_is_help=True, epilog=epilog("jobs"))
+jobs = typer.Typer(
+    help="Look after your own jobs at a service.", no_args_is_help=True, cls=Commands, epilog=epilog("jobs")
+)
 
 State = Annotated[
     str | None,

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from coppice.cli import output
 from coppice.cli.durations import duration
-from coppice.cli.examples import epilog
+from coppice.cli.examples import Commands, epilog
 from coppice.cli.options import Json
 from coppice.cli.serve import read_settings
 
@@ -22,7 +22,10 @@ if TYPE_CHECKING:
     from coppice.jobs.keys import Keys
 
 keys = typer.Typer(
-    help="Make, rotate, list and revoke the API keys of a service.", no_args_is_help=True, epilog=epilog("keys")
+    help="Make, rotate, list and revoke the API keys of a service.",
+    no_args_is_help=True,
+    cls=Commands,
+    epilog=epilog("keys"),
 )
 
 Data = Annotated[Path | None, typer.Option(help="data folder of the service [COPPICE_DATA_DIR]")]

@@ -30,7 +30,8 @@ def report(stored: Stored, server: running.Server, html: Html = None, as_json: o
             # Imported here: the templates take time that no other command has to give.
             from coppice.pages import render
 
-            html.write_text(render(account), encoding="utf-8")
+            with running.writing(html, "html"):
+                html.write_text(render(account), encoding="utf-8")
         if as_json:
             output.print_json(account)
         elif html is not None:

@@ -47,7 +47,6 @@ def deliver(report: Report, scratch: Path, out: Path) -> str:
     """Move what was asked for to where it was asked for; says what was written."""
     if _is_folder(out):
         return running.moved(report, scratch, out)
-    out.parent.mkdir(parents=True, exist_ok=True)
     # Of a cut that was quantized, too, the smaller file is what was asked for.
     name = RESULTS[Task.QUANTIZE if report.request.quantization else report.request.task]
     result = next(artifact for artifact in report.artifacts if artifact.name == name)

@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,7 +19,7 @@ from coppice.cli import local, progress
 from coppice.cli.completion import one_of
 from coppice.cli.stopping import stoppable
 from coppice.client import Client
-from coppice.errors import CoppiceError, ParameterInvalid, ParameterMissing
+from coppice.errors import CoppiceError, OutputNotWritten, ParameterInvalid, ParameterMissing
 from coppice.records.report import Account, Tell
 from coppice.records.request import Part, Request
 from coppice.records.terms import READERS, Priority, Terms
@@ -95,22 +95,38 @@ def done(
 
 
 def moved(account: Account, scratch: Path, folder: Path) -> str:
-    """Move every artifact to the user's folder; says what was written."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for artifact in account.artifacts:
-        move(scratch / artifact.file, folder / artifact.file)
-    return f"{folder}/: {', '.join(artifact.file for artifact in account.artifacts)}"
+    """Move every artifact to the user's folder; says what was written. Raises OutputNotWritten, which says so, too."""
+    files = [artifact.file for artifact in account.artifacts]
+    for number, file in enumerate(files):
+        try:
+            move(scratch / file, folder / file)
+        except OutputNotWritten as e:
+            there = f" Written to {folder}: {', '.join(files[:number])}." if number else ""
+            raise OutputNotWritten(f"{e.message}{there}", field=e.field) from e
+    return f"{folder}/: {', '.join(files)}"
 
 
 def move(file: Path, to: Path) -> None:
-    """Move a file, which appears under its name when all of it is there."""
+    """Move a file, which appears under its name when all of it is there; raises OutputNotWritten."""
     partial_file = to.with_name(f".{to.name}.{os.getpid()}")
     try:
-        # The scratch folder may be on another disk, from where a file is copied.
-        shutil.move(file, partial_file)
-        partial_file.replace(to)
+        with writing(to):
+            to.parent.mkdir(parents=True, exist_ok=True)
+            # The scratch folder may be on another disk, from where a file is copied.
+            shutil.move(file, partial_file)
+            partial_file.replace(to)
     finally:
-        partial_file.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial_file.unlink(missing_ok=True)
+
+
+@contextmanager
+def writing(to: Path, field: str = "out") -> Iterator[None]:
+    """Tell of a place of the user's that can't be written: raises OutputNotWritten."""
+    try:
+        yield
+    except OSError as e:
+        raise OutputNotWritten(f"{to} can't be written: {e.strerror or e}.", field=field) from e
 
 
 def _there(

@@ -278,3 +278,13 @@ class ModelNotSaved(BadRequest):
         "Save it yourself: `model.save(...)` of Keras, `onnx.save(...)` of ONNX. Mend what fails there, often a layer "
         "without `get_config`."
     )
+
+
+class OutputNotWritten(BadRequest):
+    """The file or the folder for the result can't be written; the message says which files are there already."""
+
+    code = "output_not_written"
+    cause = (
+        "The place that was named for the result is full, read-only, somebody else's, or a file where a folder is due."
+    )
+    remedy = "Make room or name another place, and run the command again: the result was not kept."

@@ -6,9 +6,11 @@ import os
 import shlex
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import typer
+from typer.testing import CliRunner
 
 from coppice.cli.app import app
 from coppice.cli.examples import EXAMPLES, EXIT_CODES
@@ -87,3 +89,26 @@ def test_help_loads_no_framework() -> None:
     )
     found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert found.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize("columns", ["60", "80", "140"])
+def test_no_word_of_any_help_is_cut_and_every_flag_is_there(columns: str) -> None:
+    for name in ["", *_commands(ROOT)]:
+        shown = CliRunner().invoke(app, [*name.split(), "--help"], env={"COLUMNS": columns}).stdout
+        assert "…" not in shown
+        assert not [line for line in shown.splitlines() if line.endswith("...") and "ARGS" not in line]
+        assert shown.isascii()
+        command = ROOT
+        for word in name.split():
+            command = command.commands[word]  # type: ignore[attr-defined]
+        for parameter in command.params:
+            assert all(flag in shown for flag in parameter.opts if flag.startswith("--")), (name, parameter.name)
+
+
+def test_a_terminal_that_knows_ascii_alone_shows_every_name(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "coppice", "report", "übersicht"]
+    environment = {**os.environ, "LC_ALL": "C", "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
+    for more, code in ((["--help"], 0), ([], 2), (["--json"], 2)):
+        done = subprocess.run([*command, *more], cwd=tmp_path, env=environment, capture_output=True, check=False)
+        assert done.returncode == code, done.stderr
+        assert b"Traceback" not in done.stderr

@@ -12,6 +12,7 @@ ELSEWHERE: Mapping[str, str] = {
     "job_crashed": "tests/sandbox/test_endings.py::test_a_crash_is_named",
     "not_installed": "tests/client/test_extras.py::test_pruning_here_says_what_to_install",
     "out_of_memory": "tests/sandbox/test_limits.py::test_a_hundred_gigabytes_are_refused",
+    "output_not_written": "tests/cli/test_results.py::test_a_place_that_can_not_be_written_names_what_is_there",
     "reload_failed": "tests/formats/test_torch_results.py::test_a_result_that_differs_is_not_returned",
     "service_unavailable": "tests/client/test_download.py::test_bytes_that_are_not_the_files_are_not_kept",
     "storage_unavailable": "tests/jobs/test_attempt.py::test_a_job_that_fails_for_want_of_a_disk_says_so",
