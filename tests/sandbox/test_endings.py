@@ -73,8 +73,8 @@ def test_progress_arrives_in_order(any_lab: Lab) -> None:
         ("os.abort()", "SIGABRT"),
         ("attempt(lambda: os.kill(-1, 9)); os.kill(os.getpid(), 9)", "SIGKILL"),
         ("os._exit(255)", "status 255"),
-        ("raise ValueError('at ' + str(box) + '/in/model')", "ValueError: at in/model$"),
-        ("sys.stderr.write('\\x1b[31m\\0red\\n'); os._exit(1)", r"words:\n\[31mred$"),
+        ("raise ValueError('at ' + str(box) + '/in/model')", r"(?m)ValueError: at in/model$"),
+        ("sys.stderr.write('\\x1b[31m\\0red\\n'); os._exit(1)", r"(?m)words:\n\[31mred$"),
     ],
     ids=["exit 0", "exit 3", "segfault", "abort", "kill all", "exit 255", "traceback", "control characters"],
 )
