@@ -20,11 +20,14 @@ from rich.table import Table
 from coppice import extras
 from coppice.cli import stopping
 from coppice.errors import CoppiceError
+from coppice.records.call import PARAMETERS
 from coppice.records.figures import significant
 from coppice.records.quantized_words import lines
 from coppice.records.report import Account, Cost, FrozenReport, GroupReport, Inspection, Quality, Quantized, Report
 from coppice.records.request import Task
 from coppice.records.sweep import Sweep
+
+_FLAGS = {parameter: flag for flag, parameter in PARAMETERS.items()}
 
 #: Columns that only an inspection has: what the group holds of the whole model.
 _SHARES = ("of parameters", "of MACs")
@@ -48,7 +51,8 @@ def reported(*, as_json: bool = False) -> Iterator[None]:
         if as_json:
             print_json(error.as_dict())
         else:
-            field = f" ({error.field})" if error.field else ""
+            # The calls' own name of a parameter is not always that of the flag.
+            field = f" ({_FLAGS.get(error.field, error.field)})" if error.field else ""
             message = (
                 f"[bold red]error:[/] {escape(error.message)}\n[bold]what to do:[/] {escape(error.remedy)}\n"
                 f"[dim]{error.code}{escape(field)}; more: coppice explain {error.code}[/]"

@@ -82,6 +82,7 @@ def test_an_unknown_layer_is_told_with_the_names_there_are(coppice: Coppice) -> 
     assert found.returncode == 2
     assert "nothere" in found.stderr
     assert "conv" in found.stderr
+    assert "unknown_layer (omit)" in found.stderr
 
 
 def test_a_service_that_is_not_there_ends_with_69(coppice: Coppice) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -84,3 +85,44 @@ def test_a_job_at_a_service_is_cancelled_with_its_command(asleep: Path, coppice:
     assert f"cancelled job {job['txid']}" in told
     assert list((asleep / "scratch").iterdir()) == []
     assert not (asleep / "out.pt").exists()
+
+
+DEAF = """
+import time
+def forward(self, x):
+    while True:
+        try:
+            print("asleep", flush=True)
+            time.sleep(3600)
+        except KeyboardInterrupt:
+            print("deaf", flush=True)
+Small.forward = forward
+"""
+
+
+def test_a_second_signal_ends_what_does_not_hear_the_first(files: Path) -> None:
+    with (files / "model.py").open("a") as source:
+        source.write(DEAF)
+    with _started((*PRUNE, "-o", "out.pt"), files, until="asleep") as process:
+        process.send_signal(signal.SIGINT)
+        assert process.stderr is not None
+        assert any(line.startswith("deaf") for line in process.stderr)
+        process.send_signal(signal.SIGINT)
+        process.communicate()
+    assert process.returncode == 130
+    assert not (files / "out.pt").exists()
+
+
+def test_an_upload_that_goes_nowhere_is_stopped(files: Path) -> None:
+    # More than the kernel holds for a listener that takes nothing.
+    with (files / "weights.pth").open("ab") as weights:
+        weights.write(bytes(64 * 1024 * 1024))
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        there = ("--server", f"http://127.0.0.1:{listener.getsockname()[1]}")
+        with _started((*PRUNE, "-o", "out.pt", *there), files, until="upload") as process:
+            process.send_signal(signal.SIGINT)
+            _, told = process.communicate()
+    assert process.returncode == 130
+    assert "Traceback" not in told
+    assert "Nothing was written" in told
+    assert not (files / "out.pt").exists()
