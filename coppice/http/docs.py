@@ -213,7 +213,11 @@ def _take(intake: Intake) -> dict[str, Any]:
             # A required one may come as a form field, and then not in the query; the page asks for it all the same.
             "required": parameter.required_by(intake),
             "description": _with_aliases(parameter.description, parameter.aliases),
-            "schema": {"type": parameter.json_type, **({"enum": parameter.choices} if parameter.choices else {})},
+            "schema": {
+                "type": parameter.json_type,
+                **({"enum": parameter.choices} if parameter.choices else {}),
+                **({} if parameter.default is None else {"default": parameter.default}),
+            },
             # Only what is required is filled in on the page: an example of anything else would be sent.
             **({"example": parameter.example} if parameter.required_by(intake) else {}),
         }

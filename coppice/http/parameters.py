@@ -55,6 +55,12 @@ class Parameter:
     #: What it is an attribute of.
     of: type[Record] = Request
 
+    @property
+    def default(self) -> str | float | None:
+        """What it is where nothing is given; None where that is nothing, or depends on the job."""
+        value = self.of.model_fields[self.attribute].default
+        return value if isinstance(value, str | int) else None
+
     def read(self, text: str) -> object:
         """The value that a user typed; raises a BadRequest that says what to write."""
         return _READERS[self.of][self.attribute](text)

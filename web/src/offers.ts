@@ -10,6 +10,8 @@ export interface Offer {
   choices: string[];
   required: boolean;
   example: string | undefined;
+  /** What it is where nothing is given; undefined where that is nothing, or depends on the job. */
+  preset: string | undefined;
 }
 
 export interface PartOffer {
@@ -43,7 +45,7 @@ interface DescribedCall {
     description: string;
     required: boolean;
     example?: unknown;
-    schema: { type: Offer["type"]; enum?: string[] };
+    schema: { type: Offer["type"]; enum?: string[]; default?: unknown };
   }[];
   requestBody?: {
     content: Record<string, { schema: { required?: string[]; properties: Record<string, { "x-suffixes": string[] }> } }>;
@@ -75,6 +77,7 @@ function fromDescription(said: Described): Offers {
           type: schema.type,
           choices: schema.enum ?? [],
           example: example === undefined ? undefined : String(example),
+          preset: schema.default === undefined ? undefined : String(schema.default),
         })),
       parts: Object.entries(form.properties)
         .filter(([name]) => name !== "plan") // which says what the page's own choices say

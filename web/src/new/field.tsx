@@ -48,10 +48,10 @@ export function Field({ offer, value, onChange, suggestions = [], refused = fals
       </div>
       {offer.choices.length > 0 || offer.type === "boolean" ? (
         <select {...common} value={value} onChange={(event) => onChange(event.currentTarget.value)}>
-          <option value="">{offer.required ? "choose…" : "default"}</option>
+          <option value="">{offer.required ? "choose…" : offer.preset ? `default: ${words(offer.preset)}` : "not set"}</option>
           {(offer.type === "boolean" ? ["true", "false"] : offer.choices).map((choice) => (
             <option key={choice} value={choice}>
-              {choice.replaceAll("_", " ")}
+              {words(choice)}
             </option>
           ))}
         </select>
@@ -60,7 +60,7 @@ export function Field({ offer, value, onChange, suggestions = [], refused = fals
           {...common}
           value={value}
           inputMode={offer.type === "number" ? "decimal" : offer.type === "integer" ? "numeric" : "text"}
-          placeholder={offer.example && `e.g. ${offer.example}`}
+          placeholder={offer.preset ? `default: ${offer.preset}` : offer.example && `e.g. ${offer.example}`}
           list={suggestions.length > 0 ? `${id}-list` : undefined}
           autocomplete="off"
           spellcheck={false}
@@ -81,6 +81,8 @@ export function Field({ offer, value, onChange, suggestions = [], refused = fals
     </div>
   );
 }
+
+const words = (choice: string) => choice.replaceAll("_", " ");
 
 function More({ children }: { children: ComponentChildren }) {
   return (
