@@ -43,6 +43,9 @@ def of_report(report: Report) -> dict[str, object]:
         "stages": [] if report.quality is None else _stages(report.quality),
         "distance": "" if report.quality is None else DISTANCES[report.quality.distance],
         "verdict": verdict(report.verification),
+        # Of the layers before the cut; 1 where no layer has any.
+        "most_parameters": max((layer.before.parameters for layer in report.layers), default=0) or 1,
+        "most_macs": max((layer.before.macs for layer in report.layers), default=0) or 1,
     }
 
 

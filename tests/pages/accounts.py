@@ -17,6 +17,8 @@ from coppice.records.report import (
     GroupReport,
     InputFile,
     Inspection,
+    LayerCost,
+    LayerCosts,
     LayerPrecision,
     Machine,
     Quality,
@@ -74,6 +76,16 @@ def report(name: str = "conv1") -> Report:
         groups=(
             GroupReport(name=name, layers=(name, "bn1"), channels=64, asked=32, removed=16, reason="tied to an output"),
             GroupReport(name="conv2", layers=("conv2",), channels=10, asked=5, removed=5),
+        ),
+        layers=(
+            LayerCosts(
+                name=f"{name}.inner",
+                before=LayerCost(parameters=1000, macs=64_000),
+                after=LayerCost(parameters=250, macs=16_000),
+            ),
+            LayerCosts(
+                name="fc.inner", before=LayerCost(parameters=500, macs=0), after=LayerCost(parameters=400, macs=0)
+            ),
         ),
         frozen=(FrozenReport(layers=(name,), channels=10, reason="output of the model"),),
         summary="Layer table",

@@ -138,6 +138,18 @@ def test_bars_are_as_long_as_what_is_kept() -> None:
     assert float(bars["original: accuracy 98.4%"]) == pytest.approx(98.4)
 
 
+def test_layers_stand_with_bars_as_long_as_they_are_beside_the_largest() -> None:
+    page = read(render(report()))
+    found = row(page, "conv1.inner")
+    assert (found[1:3], found[4:6]) == (["1,000", "250"], ["64,000", "16,000"])
+    bars = {
+        svg.all("title")[0].words(): [rect.attributes["width"] for rect in svg.all("rect")] for svg in page.all("svg")
+    }
+    assert [float(width) for width in bars["conv1.inner: 250 of 1,000 parameters"]] == [100, 25]
+    assert [float(width) for width in bars["fc.inner: 400 of 500 parameters"]] == [50, 40]
+    assert [float(width) for width in bars["fc.inner: 0 of 0 multiply-accumulates"]] == [0, 0]
+
+
 def test_quality_stands_at_three_stages() -> None:
     page = read(render(report()))
     stages = {name: row(page, name) for name in ("original", "given back")}
