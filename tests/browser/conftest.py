@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser
 
+from coppice.settings import Settings
 from tests.browser.chromium import chromium
+from tests.serving import Service, serving
 
 AXE = Path(__file__).parents[2] / "web/node_modules/axe-core/axe.min.js"
 
@@ -27,4 +29,12 @@ def axe() -> str:
 def browser() -> Iterator[Browser]:
     """A real headless Chromium."""
     with chromium() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """A service with one worker, as `coppice serve` starts it."""
+    settings = Settings(data_dir=tmp_path_factory.mktemp("service") / "data", port=0, calls_per_minute=100_000)
+    with serving(settings) as started:
         yield started

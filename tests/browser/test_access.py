@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from coppice.settings import Settings
 from tests.browser.models import INPUT_SIZE, pytorch_files
 from tests.browser.watched import watched
-from tests.serving import DONE, Service, serving
+from tests.serving import DONE, Service
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 ASKED = {"input_size": INPUT_SIZE, "model_name": "Net"}
@@ -22,12 +21,6 @@ ASKED = {"input_size": INPUT_SIZE, "model_name": "Net"}
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("access")
-
-
-@pytest.fixture(scope="module")
-def service(folder: Path) -> Iterator[Service]:
-    with serving(Settings(data_dir=folder / "data", port=0, calls_per_minute=100_000)) as service:
-        yield service
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,6 @@ import json
 import re
 import sys
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import h5py
@@ -24,13 +23,6 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 CANCELLED = -2
 
 expect.set_options(timeout=DEADLINE_SECONDS * 1000)
-
-
-@pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    folder = tmp_path_factory.mktemp("service")
-    with serving(Settings(data_dir=folder / "data", port=0, calls_per_minute=100_000)) as service:
-        yield service
 
 
 def downloaded(page: Page, button: str, folder: Path) -> Path:

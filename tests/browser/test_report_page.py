@@ -20,8 +20,8 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 @pytest.mark.parametrize(
     ("account", "tables", "picture"),
     [
-        (report, 7, "kept 48 of 64"),
-        (pruned_and_quantized, 14, "kept 48 of 64"),
+        (report, 8, "kept 48 of 64"),
+        (pruned_and_quantized, 15, "kept 48 of 64"),
         (only_quantized, 8, "int8: 87.5% of the bytes"),
         (swept_by_precisions, 3, "accuracy against file"),
     ],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import onnx
@@ -10,24 +9,16 @@ import pytest
 from onnx import helper
 from playwright.sync_api import Browser, expect
 
-from coppice.settings import Settings
 from tests.browser.models import keras_file
 from tests.browser.watched import watched
 from tests.onnx.builders import between
-from tests.serving import DEADLINE_SECONDS, Service, serving
+from tests.serving import DEADLINE_SECONDS, Service
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 #: Bytes in a second: what is sent at that rate is still on its way when the next line of a test runs.
 SLOW = 20_000
 
 expect.set_options(timeout=DEADLINE_SECONDS * 1000)
-
-
-@pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    folder = tmp_path_factory.mktemp("service")
-    with serving(Settings(data_dir=folder / "data", port=0, calls_per_minute=100_000)) as service:
-        yield service
 
 
 def test_an_onnx_model_is_dropped_inspected_pruned_and_taken_home(
