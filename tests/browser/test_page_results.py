@@ -34,6 +34,7 @@ class Jobs:
     torch: str
     half: str
     sweep: str
+    other_sweep: str
 
     def artifact(self, txid: str, name: str) -> str:
         answer = self.service.client.get("/api/download", params={"txid": txid, "artifact": name})
@@ -70,6 +71,7 @@ def jobs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jobs]:
             torch=done("pt_prune", {**TORCH, "percent": "0.3", "precision": "int8"}, torch_files),
             half=done("pt_prune", {**TORCH, "percent": "0.5"}, torch_files),
             sweep=done("pt_sweep", {**TORCH, "percents": "0.2,0.4,0.6"}, torch_files),
+            other_sweep=done("pt_sweep", {**TORCH, "percents": "0.3,0.7", "criterion": "l1"}, torch_files),
         )
 
 
@@ -164,7 +166,7 @@ def test_two_jobs_are_picked_from_the_list_and_compared(jobs: Jobs, browser: Bro
     with watched(browser, jobs.service) as page:
         page.goto(f"{jobs.service.url}/#/jobs")
         lines = page.locator(".jobs > li")
-        expect(lines).to_have_count(4)
+        expect(lines).to_have_count(5)
         for wanted in ("percent=0.5", "percent=0.3"):
             lines.filter(has_text=wanted).get_by_role("checkbox").check()
         page.get_by_role("button", name="Compare 2 of 2").click()
@@ -177,6 +179,26 @@ def test_two_jobs_are_picked_from_the_list_and_compared(jobs: Jobs, browser: Bro
             [str(a.channels - a.removed), str(b.channels - b.removed)]
             for a, b in zip(one.groups, other.groups, strict=True)
         ]
+
+
+def test_two_sweeps_are_drawn_in_one_chart(jobs: Jobs, browser: Browser, tmp_path: Path) -> None:
+    curves = [Sweep.model_validate_json(jobs.artifact(txid, "curve")) for txid in (jobs.sweep, jobs.other_sweep)]
+    with watched(browser, jobs.service) as page:
+        page.goto(f"{jobs.service.url}/#/compare/{jobs.sweep}/{jobs.other_sweep}")
+        picture = page.get_by_role("img", name="of A and B against the parameters")
+        expect(picture).to_be_visible()
+        shown = rows(table(page, "Points of both sweeps"))
+        assert [[row[1], row[2]] for row in shown] == [
+            [name, f"{share:.1%}"]
+            for name, sweep in zip("AB", curves, strict=True)
+            for share in sorted(point.shares[Axis.PARAMETERS] for point in sweep.points)
+        ]
+        page.screenshot(path=tmp_path / "sweeps.png", full_page=True)
+        page.get_by_role("radio", name="MACs").check()
+        expect(page.get_by_role("img", name="of A and B against the MACs")).to_be_visible()
+        # A single result beside a curve has nothing in common to draw.
+        page.goto(f"{jobs.service.url}/#/compare/{jobs.sweep}/{jobs.half}")
+        expect(page.get_by_text("A sweep is compared with a sweep")).to_be_visible()
 
 
 def test_a_job_is_deleted_from_the_list_after_a_second_look(jobs: Jobs, browser: Browser) -> None:
@@ -220,6 +242,7 @@ def test_every_view_is_accessible_and_fits(
         "sweep": f"jobs/{jobs.sweep}",
         "jobs": "jobs",
         "compare": f"compare/{jobs.half}/{jobs.torch}",
+        "sweeps": f"compare/{jobs.sweep}/{jobs.other_sweep}",
     }
     broken: dict[str, Any] = {}
     with watched(browser, jobs.service, width=width, scheme=scheme) as page:

@@ -1,4 +1,4 @@
-/** Two reports side by side: what was asked otherwise, what each costs, how good it is, where channels went. */
+/** Two reports side by side: what was asked otherwise, what each costs, how good it is, where channels went; or two sweeps. */
 
 import { useEffect, useState } from "preact/hooks";
 import { account, jobs } from "../api";
@@ -6,12 +6,16 @@ import { Problem, type Trouble, trouble } from "../problem";
 import { channelPairs, costLines, differences, left, matched, merits, written } from "../report/figures";
 import { Pairs } from "../report/pairs";
 import { jobAddress } from "../route";
-import type { Listed, Report } from "../types";
+import type { Listed, Report, Sweep } from "../types";
+import { Curves } from "./curves";
 
-interface Side {
-  report: Report;
+interface Side<Account = Report | Sweep> {
+  account: Account;
   job: Listed;
 }
+
+const swept = (side: Side): side is Side<Sweep> => side.job.call.endsWith("_sweep");
+const cut = (side: Side): side is Side<Report> => !swept(side);
 
 export function Compare({ a, b }: { a: string; b: string }) {
   const [sides, setSides] = useState<[Side, Side] | null>(null);
@@ -22,6 +26,7 @@ export function Compare({ a, b }: { a: string; b: string }) {
   if (failed) return <Problem title="These jobs can't be compared" of={failed} />;
   if (!sides) return <p class="note">Reading both reports…</p>;
   const [one, other] = sides;
+  if (swept(one) !== swept(other)) return <p>A sweep is compared with a sweep, and a single result with a single one.</p>;
   return (
     <>
       <div class="title">
@@ -33,8 +38,17 @@ export function Compare({ a, b }: { a: string; b: string }) {
         </p>
       </div>
       <Differences one={one} other={other} />
-      <Costs one={one.report} other={other.report} />
-      <Qualities one={one.report} other={other.report} />
+      {swept(one) && swept(other) && <Curves one={one.account} other={other.account} />}
+      {cut(one) && cut(other) && <Reports one={one.account} other={other.account} />}
+    </>
+  );
+}
+
+function Reports({ one, other }: { one: Report; other: Report }) {
+  return (
+    <>
+      <Costs one={one} other={other} />
+      <Qualities one={one} other={other} />
       <section class="panel" aria-labelledby="both-channels">
         <h2 id="both-channels">Channels kept, layer by layer</h2>
         <Pairs
@@ -42,7 +56,7 @@ export function Compare({ a, b }: { a: string; b: string }) {
           caption="Of each group of layers."
           names={["A", "B"]}
           apart
-          rows={matched(channelPairs(one.report.groups), channelPairs(other.report.groups))}
+          rows={matched(channelPairs(one.groups), channelPairs(other.groups))}
         />
       </section>
     </>
@@ -54,10 +68,9 @@ const asked = ({ job }: Side) =>
   [job.call, ...Object.entries(job.parameters).map(([name, value]) => `${name}=${value}`)].join(" ");
 
 async function side(txid: string): Promise<Side> {
-  const [report, page] = await Promise.all([account<Report>(txid, "report"), jobs({ txid })]);
-  const job = page.jobs[0];
+  const job = (await jobs({ txid })).jobs[0];
   if (!job) throw new Error(`There is no job ${txid}.`);
-  return { report, job };
+  return { account: await account<Report | Sweep>(txid, job.call.endsWith("_sweep") ? "curve" : "report"), job };
 }
 
 function Differences({ one, other }: { one: Side; other: Side }) {

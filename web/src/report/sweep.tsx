@@ -6,7 +6,8 @@ import { save } from "../api";
 import { Problem, type Trouble, trouble } from "../problem";
 import type { Axis, Merit, Point, Sweep } from "../types";
 import { Chart, type Drawing, Legend } from "./chart";
-import { AXES, type Placed, leastRoom, placed, pointName, share, written } from "./figures";
+import { AxisChoice, curve } from "./curve";
+import { AXES, type Placed, placed, pointName, share, written } from "./figures";
 import { PointTable } from "./points";
 import { Frozen, Notes } from "./told";
 
@@ -49,15 +50,7 @@ function Curve({ sweep, merit, chosen, choose }: CurveProps) {
   const told = (dot: Placed) => `${pointName(dot.point)}: ${share(dot.x)} of the ${AXES[axis]}, ${merit} ${written(dot.y, merit)}`;
   return (
     <>
-      <fieldset class="choice">
-        <legend class="hidden">Cost on the horizontal axis</legend>
-        {axes.map((one) => (
-          <label key={one}>
-            <input type="radio" name="axis" checked={axis === one} onChange={() => setAxis(one)} />
-            {AXES[one]}
-          </label>
-        ))}
-      </fieldset>
+      <AxisChoice axes={axes} axis={axis} choose={setAxis} />
       <Chart
         name={`${merit} against the ${AXES[axis]} that are left, ${dots.length} points`}
         of={`${axis} ${merit}`}
@@ -96,33 +89,10 @@ function drawn(dots: readonly Placed[], axis: Axis, merit: Merit, width: number)
     const y = point.cut?.[merit];
     return y === undefined || y === null ? [] : [{ x, y }];
   });
-  const values = [...dots, ...cuts].map(({ y }) => y);
-  const [low, high] = [Math.min(...values), Math.max(...values)];
-  const room = Math.max((high - low) * 0.08, leastRoom(merit, high));
-  return Plot.plot({
-    width,
-    height: Math.min(380, Math.max(260, width * 0.45)),
-    marginTop: 16,
-    marginLeft: 60,
-    marginRight: 18,
-    marginBottom: 50,
-    x: {
-      domain: [0, Math.max(1, ...dots.map(({ x }) => x))],
-      label: `${AXES[axis]}, share of the original's`,
-      labelAnchor: "center",
-      labelArrow: "none",
-      ticks: 5,
-      tickSize: 0,
-      tickFormat: (value: number) => `${Math.round(value * 100)}%`,
-    },
-    y: { domain: [low - room, high + room], label: null, ticks: 5, tickSize: 0, tickFormat: (value: number) => written(value, merit) },
-    marks: [
-      Plot.gridX({ stroke: "var(--chart-grid)", strokeOpacity: 1, ticks: 5 }),
-      Plot.gridY({ stroke: "var(--chart-grid)", strokeOpacity: 1, ticks: 5 }),
-      Plot.line(cuts, { x: "x", y: "y", stroke: "var(--ink-3)", strokeDasharray: "4 4", strokeWidth: 1.5 }),
-      Plot.line(dots.filter((dot) => dot.front), { x: "x", y: "y", stroke: "var(--chart-after)", strokeWidth: 2 }),
-    ],
-  }) as Drawing;
+  return curve([...dots, ...cuts], axis, merit, width, [
+    Plot.line(cuts, { x: "x", y: "y", stroke: "var(--ink-3)", strokeDasharray: "4 4", strokeWidth: 1.5 }),
+    Plot.line(dots.filter((dot) => dot.front), { x: "x", y: "y", stroke: "var(--chart-after)", strokeWidth: 2 }),
+  ]);
 }
 
 function Details({ point, merit, txid }: { point: Point; merit: Merit | null; txid: string }) {
