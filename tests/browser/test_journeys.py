@@ -205,3 +205,27 @@ def test_a_key_is_asked_for_once_where_the_service_wants_one(browser: Browser, t
         expect(page.get_by_role("alert").filter(has_text="unknown_transaction")).to_be_visible()
         expect(dialog).to_be_hidden()
         page.close()
+
+
+def test_the_list_of_jobs_has_pages_and_cancels_what_waits(browser: Browser, tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path / "data", port=0, workers=0, jobs_per_client=50, calls_per_minute=100_000)
+    with serving(settings) as service:
+        model = keras_file(tmp_path).read_bytes()
+        sent = [
+            service.post("tf_prune", {"percent": f"0.{10 + number}"}, {"model": ("net.h5", model)}).json()["txid"]
+            for number in range(22)
+        ]
+        with watched(browser, service) as page:
+            page.goto(f"{service.url}/#/jobs")
+            lines = page.locator(".jobs > li")
+            expect(lines).to_have_count(20)
+            expect(lines.first).to_contain_text("percent=0.31")
+            page.get_by_role("button", name="Older").click()
+            expect(lines).to_have_count(2)
+            expect(page.get_by_role("button", name="Older")).to_be_disabled()
+            lines.last.get_by_role("button", name="Cancel net.h5").click()
+            lines.last.get_by_role("button", name="Cancel the job").click()
+            expect(lines.last).to_contain_text("cancelled")
+            assert [service.status(txid)["status"] for txid in sent[:2]] == [CANCELLED, 1]
+            page.get_by_role("button", name="Newer").click()
+            expect(lines).to_have_count(20)

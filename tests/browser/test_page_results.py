@@ -184,7 +184,11 @@ def test_two_jobs_are_picked_from_the_list_and_compared(jobs: Jobs, browser: Bro
 def test_two_sweeps_are_drawn_in_one_chart(jobs: Jobs, browser: Browser, tmp_path: Path) -> None:
     curves = [Sweep.model_validate_json(jobs.artifact(txid, "curve")) for txid in (jobs.sweep, jobs.other_sweep)]
     with watched(browser, jobs.service) as page:
-        page.goto(f"{jobs.service.url}/#/compare/{jobs.sweep}/{jobs.other_sweep}")
+        page.goto(f"{jobs.service.url}/#/jobs")
+        lines = page.locator(".jobs > li")
+        for wanted in ("percents=0.2,0.4,0.6", "percents=0.3,0.7"):
+            lines.filter(has_text=wanted).get_by_role("checkbox").check()
+        page.get_by_role("button", name="Compare 2 of 2").click()
         picture = page.get_by_role("img", name="of A and B against the parameters")
         expect(picture).to_be_visible()
         shown = rows(table(page, "Points of both sweeps"))

@@ -13,8 +13,8 @@ export interface JobLineProps {
   onDelete: () => void;
 }
 
-/** Calls whose account is a report, which can be laid beside another. */
-const COMPARED = /_(prune|quantize)$/;
+/** Calls whose account is a report or a curve, which can be laid beside another. */
+const COMPARED = /_(prune|quantize|sweep)$/;
 
 export function JobLine({ job, chosen, choose, onCancel, onDelete }: JobLineProps) {
   const [sure, setSure] = useState(false);
